@@ -1,0 +1,57 @@
+# `make help` explains the targets.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench train schema wheel clean
+
+help:  ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+
+demo: $(VENV)/demo.stamp  ## Install into .venv, label the sample and print the report
+	$(BIN)/reviewopt process data/sample_reviews.parquet --force
+
+test: $(VENV)/dev.stamp lint  ## Run every check: ruff, mypy, import-linter, pytest
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.stamp  ## Run ruff, mypy and import-linter alone
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/dev.stamp  ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp  ## Measure speed, memory, accuracy and peers (needs DATA=folder)
+	$(BIN)/python tests/benchmarks/speed.py --data $(DATA)
+	$(BIN)/python tests/benchmarks/classifier.py --data $(DATA)
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	$(BIN)/python tests/benchmarks/peers.py --data $(DATA)
+
+train: $(VENV)/dev.stamp  ## Rebuild the packaged classifier (needs DATA=folder)
+	$(BIN)/python -m reviewopt.local.train --data $(DATA)
+
+schema: $(VENV)/dev.stamp  ## Rewrite the JSON Schema of run.json after its type changed
+	$(BIN)/python -c "import json, reviewopt.runs as r; print(json.dumps(r.json_schema(), indent=2))" > configs/run.schema.json
+
+wheel: $(VENV)/dev.stamp  ## Build the wheel into dist/
+	$(BIN)/python -m build --wheel
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("reviewopt needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV) || (echo "python3 has no venv module; on Debian: apt-get install python3-venv"; rm -rf $(VENV); exit 1)
+
+$(VENV)/demo.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@ $(VENV)/demo.stamp

@@ -1,0 +1,201 @@
+"""How right the labels are, where the table brings labels of its own. Pure.
+
+Rows are counted into cells (group, label, answer, confidence bin) as chunks pass; every figure comes from the cells,
+so memory does not grow with the table. Only rows with a label and an answer count.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reviewopt.data import Frozen
+
+# Two-sided 95 %.
+_Z: Final = 1.959963984540054
+# Fifteen bins of equal width: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2.
+N_BINS: Final = 15
+_KEYS: Final = ("kind", "group", "label", "answer", "bin")
+
+
+class Estimate(Frozen, frozen=True, kw_only=True):
+    """A share with its 95 % interval; all null where there was nothing to count."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class ClassScore(Frozen, frozen=True, kw_only=True):
+    """One label: `n_rows` rows carry it in the table."""
+
+    label: str
+    n_rows: int
+    n_answered: int
+    precision: Estimate
+    recall: Estimate
+    f1: Estimate
+
+
+class Score(Frozen, frozen=True, kw_only=True):
+    """The figures of one group of rows; `kind` is all, category or tenant."""
+
+    kind: str
+    group: str
+    n_rows: int
+    accuracy: Estimate
+    macro_f1: Estimate
+    calibration_error: float | None
+    classes: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...]
+
+
+class Accuracy(Frozen, frozen=True, kw_only=True):
+    """Agreement of the answers with the table's own labels. `confusion[i][j]`: label i answered as j."""
+
+    labels: tuple[str, ...]
+    overall: Score
+    groups: tuple[Score, ...]
+
+
+def wilson(n_right: float, n: float) -> Estimate:
+    """Return the share `n_right / n` with its Wilson score interval (Wilson 1927, JASA 22:209)."""
+    if n <= 0:
+        return Estimate(value=None, low=None, high=None)
+    share = n_right / n
+    centre = share + _Z * _Z / (2 * n)
+    spread = _Z * math.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n))
+    scale = 1 + _Z * _Z / n
+    return Estimate(value=share, low=max(0.0, (centre - spread) / scale), high=min(1.0, (centre + spread) / scale))
+
+
+def f1_interval(n_both: float, n_either: float) -> Estimate:
+    """Return F1 with its Wilson interval.
+
+    F1 = 2J / (1 + J) rises with the Jaccard index J = both / either, which is a plain share of the `n_either` rows that
+    carry the label or got it: its Wilson limits carry over (a monotone map keeps an interval's coverage).
+    """
+    jaccard = wilson(n_both, n_either)
+    if jaccard.value is None or jaccard.low is None or jaccard.high is None:
+        return jaccard
+    value, low, high = (2 * j / (1 + j) for j in (jaccard.value, jaccard.low, jaccard.high))
+    return Estimate(value=value, low=low, high=high)
+
+
+def macro_f1(confusion: npt.NDArray[np.int64]) -> Estimate:
+    """Return the mean F1 of the classes that occur, with its interval.
+
+    The delta method over the cells of the confusion matrix gives its variance, correlations between the classes included
+    (Takahashi et al. 2022, Applied Intelligence 52:4961); the number of rows for which a plain share would vary as much
+    goes into Wilson's interval, which stays inside 0-1 (Korn and Graubard 1998, Survey Methodology 24:193).
+
+    Args:
+        confusion: (n_labels, n_labels), rows of label i that were answered as j.
+    """
+    n = int(confusion.sum())
+    met = confusion.sum(0) + confusion.sum(1) > 0
+    cells = confusion[np.ix_(met, met)] / max(n, 1)
+    if n == 0:
+        return wilson(0, 0)
+    right, either = np.diag(cells), cells.sum(0) + cells.sum(1)
+    value = float(np.mean(2 * right / either))
+    slope = -2 * (right / either**2)[:, None] - 2 * (right / either**2)[None, :] + np.diag(2 / either)
+    slope /= len(cells)
+    variance = float((cells * slope**2).sum() - (cells * slope).sum() ** 2) / n
+    n_effective = min(n, value * (1 - value) / variance) if variance > 0 else n
+    return wilson(value * n_effective, n_effective)
+
+
+class Tally:
+    """Counts rows into cells, chunk by chunk."""
+
+    def __init__(self, labels: Sequence[str]) -> None:
+        self._labels = tuple(labels)
+        self._cells: list[pl.DataFrame] = []
+
+    def add(self, rows: pl.DataFrame) -> None:
+        """Count the rows of a chunk.
+
+        Args:
+            rows: `label` and `answer` (String or Enum; null: not counted), `confidence` (Float32), `category` and
+                `tenant` (String).
+        """
+        known = rows.lazy().filter(pl.col("label").is_not_null() & pl.col("answer").is_not_null())
+        counted = known.select(
+            pl.col("label").cast(pl.String),
+            pl.col("answer").cast(pl.String),
+            pl.col("confidence").cast(pl.Float64),
+            (pl.col("confidence") * N_BINS).floor().clip(0, N_BINS - 1).cast(pl.UInt8).alias("bin"),
+            all=pl.lit(""),
+            category="category",
+            tenant="tenant",
+        )
+        sums = (pl.len().cast(pl.Int64).alias("n"), pl.col("confidence").sum())
+        kinds = [
+            counted.filter(pl.col(kind).is_not_null())
+            .with_columns(kind=pl.lit(kind), group=pl.col(kind))
+            .group_by(_KEYS)
+            .agg(*sums)
+            for kind in ("all", "category", "tenant")
+        ]
+        self._cells.append(pl.concat(kinds).collect())
+        if len(self._cells) > 32:
+            self._cells = [self._merged()]
+
+    def _merged(self) -> pl.DataFrame:
+        return pl.concat(self._cells).group_by(_KEYS).agg(pl.col("n").sum(), pl.col("confidence").sum())
+
+    def score(self) -> Accuracy | None:
+        """Return the figures, the largest groups first; None where no row had both a label and an answer."""
+        if not self._cells or not (cells := self._merged()).height:
+            return None
+        sizes = (
+            cells.group_by("kind", "group")
+            .agg(pl.col("n").sum())
+            .sort(["kind", "n", "group"], descending=[False, True, False])
+        )
+        parts = cells.partition_by("kind", "group", as_dict=True)
+        scores = [_score(kind, group, parts[kind, group], self._labels) for kind, group, _ in sizes.rows()]
+        return Accuracy(labels=self._labels, overall=scores[0], groups=tuple(scores[1:]))
+
+
+def _score(kind: str, group: str, cells: pl.DataFrame, labels: tuple[str, ...]) -> Score:
+    count = {(label, answer): n for label, answer, n in cells.group_by("label", "answer").agg(pl.col("n").sum()).rows()}
+    confusion = tuple(tuple(count.get((label, answer), 0) for answer in labels) for label in labels)
+    n_rows = sum(map(sum, confusion))
+    classes = tuple(_class_score(label, confusion, at) for at, label in enumerate(labels))
+    return Score(
+        kind=kind,
+        group=group,
+        n_rows=n_rows,
+        accuracy=wilson(sum(confusion[at][at] for at in range(len(labels))), n_rows),
+        macro_f1=macro_f1(np.array(confusion, np.int64)),
+        calibration_error=_calibration_error(cells),
+        classes=classes,
+        confusion=confusion,
+    )
+
+
+def _class_score(label: str, confusion: tuple[tuple[int, ...], ...], at: int) -> ClassScore:
+    n_label, n_answer, n_both = sum(confusion[at]), sum(row[at] for row in confusion), confusion[at][at]
+    return ClassScore(
+        label=label,
+        n_rows=n_label,
+        n_answered=n_answer,
+        precision=wilson(n_both, n_answer),
+        recall=wilson(n_both, n_label),
+        f1=f1_interval(n_both, n_label + n_answer - n_both),
+    )
+
+
+def _calibration_error(cells: pl.DataFrame) -> float | None:
+    """Return the expected calibration error, 0-1: |confidence - accuracy| of each bin, weighted by its rows."""
+    right = pl.when(pl.col("label") == pl.col("answer")).then("n").otherwise(0)
+    bins = cells.group_by("bin").agg(pl.col("n").sum(), pl.col("confidence").sum(), right.sum().alias("right"))
+    gap, n = bins.select((pl.col("confidence") - pl.col("right")).abs().sum(), pl.col("n").sum()).row(0)
+    return float(gap / n) if n else None

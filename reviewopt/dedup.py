@@ -1,0 +1,198 @@
+"""Exact copies over the whole table: which rows ask the same question, and the answers spread back to them.
+
+A question is a distinct normal form. Questions are numbered from 0 in the order of their first row, so the numbers,
+and everything that hangs on them, do not depend on how the table was cut into chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reviewopt.data import SOURCES
+from reviewopt.text import normal
+
+_FREE = np.uint32(0xFFFFFFFF)
+_FIBONACCI = np.uint64(0x9E3779B97F4A7C15)  # Knuth, The Art of Computer Programming 6.4: multiplicative hashing
+_MOST_FULL = 0.7
+# USD with twelve places: a local answer costs about 2e-10.
+COST_DTYPE: Final = pl.Decimal(18, 12)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the rows of one chunk ask.
+
+    `question` int64 (n_rows,): -1 where there is nothing to ask. `new_rows` int64 (n_new,), ascending: the rows that
+    ask theirs for the first time in the stream.
+    """
+
+    question: npt.NDArray[np.int64]
+    new_rows: npt.NDArray[np.int64]
+
+
+class GrowingArray:
+    """A numpy array that takes more values at its end; what lies beyond the last one is not in memory yet."""
+
+    def __init__(self, dtype: npt.DTypeLike) -> None:
+        self._values: np.ndarray[tuple[int], Any] = np.empty(1 << 16, dtype)
+        self._n = 0
+
+    def __len__(self) -> int:
+        return self._n
+
+    def append(self, values: npt.NDArray[Any]) -> None:
+        """Add `values` (n_new,) at the end."""
+        end = self._n + len(values)
+        if end > len(self._values):
+            self._values.resize(max(end, 2 * len(self._values)), refcheck=False)
+        self._values[self._n : end] = values
+        self._n = end
+
+    def take(self, at: npt.NDArray[np.integer[Any]]) -> npt.NDArray[Any]:
+        """Return the values at the positions `at`, in its shape."""
+        taken: npt.NDArray[Any] = self._values[at]
+        return taken
+
+
+class ExactCopies:
+    """Numbers the distinct keys of a stream: an open-addressing hash table, probed a whole chunk at a time.
+
+    It holds about 16 bytes a distinct key: 8 for the key, and 4 a slot in a table that is 35-70 % full.
+    """
+
+    def __init__(self) -> None:
+        self._keys = GrowingArray(np.uint64)
+        self._slots = np.full(1 << 17, _FREE, np.uint32)
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def see(self, form: pl.Series) -> Asked:
+        """Number the questions of a chunk of normal forms, String (n_rows,), null where there is nothing to ask."""
+        rows = form.is_not_null().arg_true().to_numpy()
+        numbers, new = self.number(normal.keys(form.drop_nulls()))
+        question = np.full(len(form), -1, np.int64)
+        question[rows] = numbers
+        return Asked(question=question, new_rows=rows[new].astype(np.int64))
+
+    def number(self, keys: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Number the questions of a chunk.
+
+        Args:
+            keys: (n_rows,), one a row.
+
+        Returns:
+            The question of each row, (n_rows,); and the rows that ask theirs for the first time in the stream,
+            (n_new,), ascending: their questions are the next free numbers in this order.
+        """
+        distinct, first_row, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        question = self._find(distinct)
+        new = np.flatnonzero(question < 0)
+        new = new[np.argsort(first_row[new])]
+        numbers = np.arange(len(self), len(self) + len(new), dtype=np.int64)
+        question[new] = numbers
+        self._insert(distinct[new], numbers)
+        return question[inverse], first_row[new]
+
+    def _home(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        bits = len(self._slots).bit_length() - 1
+        return ((keys * _FIBONACCI) >> np.uint64(64 - bits)).astype(np.int64)
+
+    def _find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """Return each key's number, or -1."""
+        found = np.full(len(keys), -1, np.int64)
+        pending, slot = np.arange(len(keys)), self._home(keys)
+        while len(pending):
+            number = self._slots[slot]
+            used = np.flatnonzero(number != _FREE)
+            pending, slot, number = pending[used], slot[used], number[used].astype(np.int64)
+            same = self._keys.take(number) == keys[pending]
+            found[pending[same]] = number[same]
+            pending, slot = pending[~same], (slot[~same] + 1) & (len(self._slots) - 1)
+        return found
+
+    def _insert(self, keys: npt.NDArray[np.uint64], numbers: npt.NDArray[np.int64]) -> None:
+        """Add keys that are distinct and not in the table."""
+        self._keys.append(keys)
+        needed = len(self._keys) / _MOST_FULL
+        if needed > len(self._slots):
+            self._slots = np.full(1 << int(np.ceil(np.log2(needed))), _FREE, np.uint32)
+            numbers = np.arange(len(self._keys), dtype=np.int64)
+            for start in range(0, len(numbers), 1 << 18):
+                part = numbers[start : start + (1 << 18)]
+                self._place(self._home(self._keys.take(part)), part)
+        else:
+            self._place(self._home(keys), numbers)
+
+    def _place(self, slot: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64]) -> None:
+        """Put each number into the first free slot from its own: where two want one slot, the last written stays."""
+        numbers = numbers.astype(np.uint32)
+        while len(numbers):
+            free = self._slots[slot] == _FREE
+            self._slots[slot[free]] = numbers[free]
+            lost = np.flatnonzero(self._slots[slot] != numbers)
+            slot, numbers = (slot[lost] + 1) & (len(self._slots) - 1), numbers[lost]
+
+
+def answer_schema(labels: tuple[str, ...]) -> dict[str, pl.DataType]:
+    """Return what `Answers.spread` gives every row, in this order; it adds `outside` for the counts."""
+    return {"label": pl.Enum(labels), "confidence": pl.Float32(), "source": pl.Enum(SOURCES), "cost_usd": COST_DTYPE}
+
+
+class Answers:
+    """One answer a question, 6 bytes each, given in the order in which the questions were first asked."""
+
+    def __init__(self, labels: tuple[str, ...], source: str, cost_usd: Decimal) -> None:
+        self._labels = labels
+        self._source = source
+        self._cost_usd = cost_usd
+        self._label = GrowingArray(np.uint8)
+        self._confidence = GrowingArray(np.float32)
+        self._outside = GrowingArray(np.bool_)
+
+    def add(self, label: npt.NDArray[Any], confidence: npt.NDArray[Any], outside: npt.NDArray[np.bool_]) -> None:
+        """Take the answers of the next questions, (n_new,) each; `label` indexes the labels."""
+        self._label.append(label)
+        self._confidence.append(confidence)
+        self._outside.append(outside)
+
+    def spread(self, asked: Asked) -> pl.DataFrame:
+        """Give every row of a chunk its answer.
+
+        Returns:
+            `label` Enum, null for an empty row; `confidence` Float32; `source` Enum: `empty`, `exact` for a copy, else
+            the model; `cost_usd` Decimal, 0 for a copy; `outside` Boolean: in a language the model does not know.
+        """
+        empty = asked.question < 0
+        at = np.maximum(asked.question, 0) if len(self._label) else np.zeros(0, np.int64)
+        is_new = np.zeros(len(empty), np.bool_)
+        is_new[asked.new_rows] = True
+        source = np.where(
+            empty, SOURCES.index("empty"), np.where(is_new, SOURCES.index(self._source), SOURCES.index("exact"))
+        )
+        known = pl.DataFrame({"empty": empty, "source": source.astype(np.uint8), "is_new": is_new})
+        if len(at):
+            known = known.with_columns(
+                label=self._label.take(at), confidence=self._confidence.take(at), outside=self._outside.take(at)
+            )
+        else:
+            known = known.with_columns(
+                label=pl.lit(0, pl.UInt8), confidence=pl.lit(0, pl.Float32), outside=pl.lit(False)
+            )
+        return known.select(
+            pl.when(~pl.col("empty")).then("label").cat.to(pl.Enum(self._labels)).alias("label"),
+            pl.when(~pl.col("empty")).then("confidence").alias("confidence"),
+            pl.col("source").cat.to(pl.Enum(SOURCES)),
+            pl.when("is_new")
+            .then(pl.lit(self._cost_usd))
+            .otherwise(pl.lit(Decimal(0)))
+            .cast(COST_DTYPE)
+            .alias("cost_usd"),
+            pl.col("outside") & ~pl.col("empty"),
+        )

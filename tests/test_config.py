@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reviewopt import config
+from reviewopt.errors import InputError, UsageError
+
+NO_FLAGS: dict[str, str | int | float | None] = {}
+
+
+def origins(settings: tuple[config.Setting, ...]) -> dict[str, str]:
+    return {setting.name: setting.origin for setting in settings}
+
+
+def test_flag_beats_environment_beats_file_beats_default(tmp_path: Path) -> None:
+    file = tmp_path / "settings.toml"
+    file.write_text("[process]\nchunk_rows = 10\nthreads = 2\nlimit = 3\n")
+    environment = {"REVIEWOPT_PROCESS_CHUNK_ROWS": "20", "REVIEWOPT_PROCESS_THREADS": "4"}
+    made, settings = config.load({"process.chunk_rows": 30}, file=file, environment=environment)
+    assert (made.process.chunk_rows, made.process.threads, made.process.limit) == (30, 4, 3)
+    assert origins(settings)["process.chunk_rows"] == "flag"
+    assert origins(settings)["process.threads"] == "REVIEWOPT_PROCESS_THREADS"
+    assert origins(settings)["process.limit"] == str(file)
+    assert origins(settings)["process.task"] == "default"
+
+
+def test_the_local_file_is_read_unless_another_is_named(tmp_path: Path) -> None:
+    (tmp_path / "reviewopt.toml").write_text("[process]\nlimit = 7\n")
+    assert config.load(NO_FLAGS, environment={})[0].process.limit == 7
+    other = tmp_path / "other.toml"
+    other.write_text("")
+    assert config.load(NO_FLAGS, file=other, environment={})[0].process.limit == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[process]\nchunk_row = 1\n", "process.chunk_row; did you mean process.chunk_rows?"),
+        ("[process]\nchunk_rows = 'many'\n", "process.chunk_rows"),
+        ("[process]\nchunk_rows = 0\n", "at least 1"),
+        ("limit = 3\n", "outside a section"),
+        ("[process\n", "not valid TOML"),
+    ],
+)
+def test_a_wrong_file_is_an_error_that_helps(tmp_path: Path, text: str, words: str) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(UsageError, match=r".") as caught:
+        config.load(NO_FLAGS, file=file, environment={})
+    assert words in str(caught.value)
+
+
+def test_an_unknown_environment_variable_suggests_the_nearest() -> None:
+    with pytest.raises(UsageError, match="did you mean REVIEWOPT_PROCESS_TASK"):
+        config.load(NO_FLAGS, environment={"REVIEWOPT_PROCES_TASK": "x"})
+
+
+def test_the_home_is_no_setting() -> None:
+    config.load(NO_FLAGS, environment={"REVIEWOPT_HOME": "somewhere"})
+
+
+def test_a_missing_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        config.load(NO_FLAGS, file=tmp_path / "none.toml", environment={})
+
+
+def test_the_packaged_task_is_valid() -> None:
+    assert config.load_task("sentiment").labels == ("negative", "neutral", "positive")
+
+
+def test_an_unknown_task_names_the_packaged_ones() -> None:
+    with pytest.raises(UsageError, match="packaged are: sentiment"):
+        config.load_task("sentimental")
+
+
+@pytest.mark.parametrize("text", ["name = 1", "", 'name="x"\ninstructions=""\nfields=[]', "\x00"])
+def test_a_broken_task_file_is_refused(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "task.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"task\.toml"):
+        config.load_task(str(file))
