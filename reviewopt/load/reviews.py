@@ -1,0 +1,80 @@
+"""Rows of any table -> frames of exactly REVIEW_SCHEMA."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from reviewopt.data import REVIEW_COLUMNS, Task
+from reviewopt.errors import InputError
+from reviewopt.load.columns import Columns
+from reviewopt.load.labels import LabelMap, labelled
+from reviewopt.load.source import reason, shown
+
+REVIEW_SCHEMA: Final = pl.Schema({column: pl.Int64() if column == "row" else pl.String() for column in REVIEW_COLUMNS})
+
+
+def to_reviews(
+    table: pl.DataFrame, columns: Columns, mapping: LabelMap, task: Task, first_row: int, name: str
+) -> pl.DataFrame:
+    """The rows as reviews; height and order are kept, nothing is dropped.
+
+    Args:
+        table: Rows of the input.
+        columns: Which column plays which role.
+        mapping: What the label column's values mean.
+        task: The task whose labels are meant.
+        first_row: Number of the first row over all inputs.
+        name: The input, for messages.
+
+    Returns:
+        REVIEW_SCHEMA, (n_rows, 7).
+
+    Raises:
+        InputError: A label that the mapping does not cover, or bytes in a text column that are not UTF-8.
+    """
+    row = pl.int_range(first_row, first_row + table.height, dtype=pl.Int64, eager=True).alias("row")
+    ids = row.cast(pl.String)
+    if columns.id is not None:
+        # A row without an id still needs a name in the output.
+        ids = as_text(table.get_column(columns.id), name).fill_null(ids)
+    parts = {
+        "row": row,
+        "review_id": ids,
+        "title": _optional(table, columns.title, name),
+        "text": as_text(table.get_column(columns.text), name),
+        "tenant": _optional(table, columns.tenant, name),
+        "category": _optional(table, columns.category, name),
+        "label": _optional(table, None, name),
+    }
+    if columns.label is not None:
+        parts["label"] = labelled(table.get_column(columns.label), mapping, task, first_row, name)
+    return pl.DataFrame([parts[column].alias(column) for column in REVIEW_COLUMNS], schema=REVIEW_SCHEMA)
+
+
+def _optional(table: pl.DataFrame, column: str | None, name: str) -> pl.Series:
+    if column is None:
+        return pl.Series("", [None], dtype=pl.String).new_from_index(0, table.height)
+    return as_text(table.get_column(column), name)
+
+
+def as_text(values: pl.Series, name: str) -> pl.Series:
+    """The values as String; whole floats lose their `.0`, so that an id 7 that met a null stays `7`, and NaN is null.
+
+    Raises:
+        InputError: Bytes that are not UTF-8.
+    """
+    try:
+        text = values.cast(pl.String)
+    except (PolarsError, PanicException) as error:
+        raise InputError(
+            f"{name}: column '{shown(values.name, 40)}' cannot be read as text ({reason(error)}); save it as strings"
+        ) from error
+    if values.dtype.is_float():
+        text = text.set(values.is_nan().fill_null(False), None)
+        whole = values.cast(pl.Int64, strict=False)
+        same = (whole.cast(values.dtype) == values).fill_null(False)
+        text = whole.cast(pl.String).zip_with(same, text)
+    return text
