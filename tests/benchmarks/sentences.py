@@ -1,0 +1,81 @@
+"""Short review sentences of our own in several languages, to see which count as outside the packaged model's.
+
+They were written for this purpose: half praise, half complain; none is from a data set.
+"""
+
+from __future__ import annotations
+
+BY_LANGUAGE: dict[str, list[str]] = {
+    "en": [
+        "works great and looks even better than in the pictures",
+        "stopped charging after a week, asked for a refund",
+        "my daughter loves it",
+        "too small and the colour is nothing like the photo",
+        "good value for the price",
+        "the hotel was noisy and the breakfast was cold",
+        "fast delivery, well packed",
+        "would not recommend it to anyone",
+        "excellent coffee, friendly staff",
+        "the zip broke on the first day",
+    ],
+    "de": [
+        "Der Staubsauger ist sehr leise und saugt hervorragend.",
+        "Nach zwei Wochen war der Akku kaputt, nie wieder.",
+        "Schnelle Lieferung und gute Verarbeitung.",
+        "Leider passt die Hülle nicht und riecht unangenehm.",
+        "Ich bin rundum zufrieden mit dem Kauf.",
+        "Das Hotelzimmer war schmutzig und viel zu laut.",
+        "Meine Kinder spielen jeden Tag damit.",
+        "Der Kundendienst hat auf keine Nachricht geantwortet.",
+        "Preis und Leistung stimmen hier völlig.",
+        "Die Anleitung ist unverständlich und unvollständig.",
+    ],
+    "es": [
+        "El producto llegó a tiempo y funciona perfectamente.",
+        "La batería dura muy poco y se calienta mucho.",
+        "Muy buena calidad, lo volvería a comprar.",
+        "No funciona, una pérdida de dinero.",
+        "A mis hijos les encanta este juguete.",
+        "El tamaño es mucho más pequeño de lo que esperaba.",
+        "Excelente servicio y comida deliciosa.",
+        "Se rompió el segundo día de uso.",
+        "Estoy muy contenta con esta compra.",
+        "La habitación estaba sucia y olía mal.",
+    ],
+    "fr": [
+        "Très bon produit, conforme à la description.",
+        "La qualité est décevante, je ne recommande pas.",
+        "Livraison rapide et emballage soigné.",
+        "L'appareil est tombé en panne après trois jours.",
+        "Mon fils est ravi de son cadeau.",
+        "Le service après-vente ne répond jamais.",
+        "Excellent rapport qualité-prix.",
+        "La chambre était petite et bruyante.",
+        "Facile à utiliser et très pratique.",
+        "Je suis déçue, la couleur ne correspond pas.",
+    ],
+    "ja": [
+        "とても使いやすくて気に入っています。",
+        "すぐに壊れてしまい、がっかりしました。",
+        "配送が早くて助かりました。",
+        "写真と色が全然違います。",
+        "また購入したいと思います。",
+        "音が大きすぎて使えません。",
+        "子供がとても喜んでいました。",
+        "サイズが小さすぎました。",
+        "値段の割に品質が良いです。",
+        "二度と買いません。",
+    ],
+    "zh": [
+        "质量非常好,物流也很快。",
+        "用了一个星期就坏了。",
+        "孩子很喜欢,下次还会买。",
+        "颜色和图片完全不一样。",
+        "性价比很高,推荐购买。",
+        "客服态度很差,不理人。",
+        "包装精美,送人很合适。",
+        "味道太难闻了,退货了。",
+        "操作简单,效果不错。",
+        "非常失望,浪费钱。",
+    ],
+}
