@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from reviewopt.data import Frozen
 _Z: Final = 1.959963984540054
 # Fifteen bins of equal width: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 2.
 N_BINS: Final = 15
+# Chunks whose cells are kept apart before they are merged: it bounds the memory, not the figures.
+_MOST_PARTS: Final = 32
 _KEYS: Final = ("kind", "group", "label", "answer", "bin")
 
 
@@ -90,9 +92,9 @@ def f1_interval(n_both: float, n_either: float) -> Estimate:
 def macro_f1(confusion: npt.NDArray[np.int64]) -> Estimate:
     """Return the mean F1 of the classes that occur, with its interval.
 
-    The delta method over the cells of the confusion matrix gives its variance, correlations between the classes included
+    The delta method over the cells of the confusion matrix gives its variance, with the classes' correlations
     (Takahashi et al. 2022, Applied Intelligence 52:4961); the number of rows for which a plain share would vary as much
-    goes into Wilson's interval, which stays inside 0-1 (Korn and Graubard 1998, Survey Methodology 24:193).
+    goes into Wilson's interval, which stays in 0-1 (Korn and Graubard 1998, Survey Methodology 24:193).
 
     Args:
         confusion: (n_labels, n_labels), rows of label i that were answered as j.
@@ -122,67 +124,77 @@ class Tally:
         """Count the rows of a chunk.
 
         Args:
-            rows: `label` and `answer` (String or Enum; null: not counted), `confidence` (Float32), `category` and
-                `tenant` (String).
+            rows: `label` (String) and `answer` (Enum of the labels), null where there is none: not counted;
+                `confidence` (Float32); `category` and `tenant` (String).
         """
-        known = rows.lazy().filter(pl.col("label").is_not_null() & pl.col("answer").is_not_null())
-        counted = known.select(
-            pl.col("label").cast(pl.String),
-            pl.col("answer").cast(pl.String),
-            pl.col("confidence").cast(pl.Float64),
+        if rows["label"].null_count() == rows.height:
+            return
+        counted = rows.lazy().filter(pl.col("label").is_not_null() & pl.col("answer").is_not_null())
+        cell = counted.group_by(
+            pl.col("label").cast(pl.Enum(self._labels)),
+            "answer",
             (pl.col("confidence") * N_BINS).floor().clip(0, N_BINS - 1).cast(pl.UInt8).alias("bin"),
-            all=pl.lit(""),
-            category="category",
-            tenant="tenant",
+            "category",
+            "tenant",
         )
-        sums = (pl.len().cast(pl.Int64).alias("n"), pl.col("confidence").sum())
-        kinds = [
-            counted.filter(pl.col(kind).is_not_null())
-            .with_columns(kind=pl.lit(kind), group=pl.col(kind))
-            .group_by(_KEYS)
-            .agg(*sums)
-            for kind in ("all", "category", "tenant")
-        ]
-        self._cells.append(pl.concat(kinds).collect())
-        if len(self._cells) > 32:
-            self._cells = [self._merged()]
-
-    def _merged(self) -> pl.DataFrame:
-        return pl.concat(self._cells).group_by(_KEYS).agg(pl.col("n").sum(), pl.col("confidence").sum())
+        self._cells.append(
+            cell.agg(pl.len().cast(pl.Int64).alias("n"), pl.col("confidence").cast(pl.Float64).sum()).collect()
+        )
+        if len(self._cells) > _MOST_PARTS:
+            self._cells = [self._sum(pl.concat(self._cells), "label", "answer", "bin", "category", "tenant")]
 
     def score(self) -> Accuracy | None:
         """Return the figures, the largest groups first; None where no row had both a label and an answer."""
-        if not self._cells or not (cells := self._merged()).height:
+        if not self._cells or not (cells := pl.concat(self._cells)).height:
             return None
-        sizes = (
-            cells.group_by("kind", "group")
-            .agg(pl.col("n").sum())
-            .sort(["kind", "n", "group"], descending=[False, True, False])
+        kinds = (("all", pl.lit("")), ("category", pl.col("category")), ("tenant", pl.col("tenant")))
+        grouped = pl.concat(
+            [
+                self._sum(cells.with_columns(kind=pl.lit(kind), group=group).drop_nulls("group"), *_KEYS)
+                for kind, group in kinds
+            ]
         )
-        parts = cells.partition_by("kind", "group", as_dict=True)
-        scores = [_score(kind, group, parts[kind, group], self._labels) for kind, group, _ in sizes.rows()]
+        largest_first = grouped.with_columns(size=pl.col("n").sum().over("kind", "group")).sort(
+            "kind", "size", "group", descending=[False, True, False]
+        )
+        groups = largest_first.select(pl.struct("kind", "group").rle().struct.unnest()).unnest("value")
+        ends = groups["len"].cum_sum().to_numpy()
+        columns = [
+            largest_first[name].to_physical().to_numpy() for name in ("label", "answer", "bin", "n", "confidence")
+        ]
+        scores = [
+            _score(kind, group, [column[start:end] for column in columns], self._labels)
+            for kind, group, start, end in zip(groups["kind"], groups["group"], [0, *ends], ends, strict=False)
+        ]
         return Accuracy(labels=self._labels, overall=scores[0], groups=tuple(scores[1:]))
 
+    @staticmethod
+    def _sum(cells: pl.DataFrame, *keys: str) -> pl.DataFrame:
+        return cells.group_by(keys).agg(pl.col("n").sum(), pl.col("confidence").sum())
 
-def _score(kind: str, group: str, cells: pl.DataFrame, labels: tuple[str, ...]) -> Score:
-    count = {(label, answer): n for label, answer, n in cells.group_by("label", "answer").agg(pl.col("n").sum()).rows()}
-    confusion = tuple(tuple(count.get((label, answer), 0) for answer in labels) for label in labels)
-    n_rows = sum(map(sum, confusion))
-    classes = tuple(_class_score(label, confusion, at) for at, label in enumerate(labels))
+
+def _score(kind: str, group: str, cells: Sequence[npt.NDArray[Any]], labels: tuple[str, ...]) -> Score:
+    """Make the figures of one group from its cells: label, answer, bin, n and sum of confidence, (n_cells,) each."""
+    label, answer, at, n, confidence = cells
+    confusion = np.zeros((len(labels), len(labels)), np.int64)
+    np.add.at(confusion, (label, answer), n)
+    n_rows = int(n.sum())
+    # Expected calibration error: |confidence - accuracy| of each bin, weighted by its rows.
+    gaps = np.bincount(at, confidence - np.where(label == answer, n, 0), N_BINS)
     return Score(
         kind=kind,
         group=group,
         n_rows=n_rows,
-        accuracy=wilson(sum(confusion[at][at] for at in range(len(labels))), n_rows),
-        macro_f1=macro_f1(np.array(confusion, np.int64)),
-        calibration_error=_calibration_error(cells),
-        classes=classes,
-        confusion=confusion,
+        accuracy=wilson(int(np.trace(confusion)), n_rows),
+        macro_f1=macro_f1(confusion),
+        calibration_error=float(np.abs(gaps).sum() / n_rows),
+        classes=tuple(_class_score(name, confusion, at) for at, name in enumerate(labels)),
+        confusion=tuple(tuple(row) for row in confusion.tolist()),
     )
 
 
-def _class_score(label: str, confusion: tuple[tuple[int, ...], ...], at: int) -> ClassScore:
-    n_label, n_answer, n_both = sum(confusion[at]), sum(row[at] for row in confusion), confusion[at][at]
+def _class_score(label: str, confusion: npt.NDArray[np.int64], at: int) -> ClassScore:
+    n_label, n_answer, n_both = int(confusion[at].sum()), int(confusion[:, at].sum()), int(confusion[at, at])
     return ClassScore(
         label=label,
         n_rows=n_label,
@@ -191,11 +203,3 @@ def _class_score(label: str, confusion: tuple[tuple[int, ...], ...], at: int) ->
         recall=wilson(n_both, n_label),
         f1=f1_interval(n_both, n_label + n_answer - n_both),
     )
-
-
-def _calibration_error(cells: pl.DataFrame) -> float | None:
-    """Return the expected calibration error, 0-1: |confidence - accuracy| of each bin, weighted by its rows."""
-    right = pl.when(pl.col("label") == pl.col("answer")).then("n").otherwise(0)
-    bins = cells.group_by("bin").agg(pl.col("n").sum(), pl.col("confidence").sum(), right.sum().alias("right"))
-    gap, n = bins.select((pl.col("confidence") - pl.col("right")).abs().sum(), pl.col("n").sum()).row(0)
-    return float(gap / n) if n else None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 
 import numpy as np
@@ -15,7 +16,7 @@ KEYS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=300)
 def number_in_chunks(keys: list[int], cuts: list[int]) -> tuple[list[int], list[bool]]:
     copies, questions, firsts = ExactCopies(), [], []
     bounds = sorted({0, len(keys), *(cut for cut in cuts if cut <= len(keys))})
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    for start, end in itertools.pairwise(bounds):
         question, new = copies.number(np.array(keys[start:end], np.uint64))
         first = np.zeros(end - start, bool)
         first[new] = True

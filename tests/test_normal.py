@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 
 import polars as pl
 from hypothesis import given
@@ -9,17 +10,18 @@ from hypothesis import strategies as st
 from reviewopt.text import normal
 
 # Lone surrogates cannot enter a polars column.
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=60)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 
 
-def forms(titles: list[str | None], texts: list[str | None]) -> list[str | None]:
+def forms(titles: Sequence[str | None], texts: Sequence[str | None]) -> list[str | None]:
     return normal.normalise(pl.Series(titles, dtype=pl.String), pl.Series(texts, dtype=pl.String)).to_list()
 
 
 def reference(text: str) -> str:
     """The definition, one text at a time and without any short cut."""
     while True:
-        again = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+        again = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
+        again = " ".join(again.split())
         if again == text:
             return text
         text = again
@@ -51,6 +53,12 @@ def test_a_row_does_not_depend_on_its_neighbours(rows: list[tuple[str, str]]) ->
 def test_case_width_and_white_space_make_no_difference() -> None:
     same = ["Great  BOOK", "great book", " great\tbook\n", "Ｇｒｅａｔ　ｂｏｏｋ", "great\u00a0book"]
     assert set(forms([None] * len(same), same)) == {"great book"}
+
+
+def test_every_character_has_a_form_that_is_its_own_form() -> None:
+    characters = pl.Series([f"a{chr(code)}b" for code in range(0x110000) if not 0xD800 <= code <= 0xDFFF])
+    once = normal.normalise_field(characters)
+    assert normal.normalise_field(once).equals(once)
 
 
 def test_sharp_s_and_final_sigma_fold_fully() -> None:

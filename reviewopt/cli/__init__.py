@@ -1,0 +1,132 @@
+"""The command line: arguments in, exit code out. A command's module is imported only when the command is called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import traceback
+from types import FrameType
+from typing import Final
+
+import typer
+from typer import Context
+from typer.core import TyperCommand, TyperGroup
+
+from reviewopt import __version__
+from reviewopt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ReviewoptError
+
+# The only text that is needed before a command's module is loaded.
+_COMMANDS: Final = {
+    "process": "Label a table of reviews.",
+    "report": "Print what a run did, cost and found.",
+    "train": "Make a local model from a labelled table of your own.",
+}
+
+
+class _LazyGroup(TyperGroup):
+    """Lists the commands without importing them. Typer vendors Click, so nothing here imports `click`."""
+
+    def list_commands(self, ctx: Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002 - the group's interface
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        if cmd_name not in _COMMANDS:
+            return None
+        app = typer.Typer(add_completion=False, rich_markup_mode=None)
+        if ctx.meta.get("listing"):
+            app.command(cmd_name, help=_COMMANDS[cmd_name])(lambda: None)
+        else:
+            app.command(cmd_name)(importlib.import_module(f"reviewopt.cli.{cmd_name}").command)
+        return typer.main.get_command(app)  # type: ignore[return-value]
+
+    def format_commands(self, ctx: Context, formatter: object) -> None:  # type: ignore[override]
+        ctx.meta["listing"] = True
+        super().format_commands(ctx, formatter)  # type: ignore[arg-type]
+
+    def invoke(self, ctx: Context) -> object:  # type: ignore[override]
+        """Typer turns a broken pipe into exit 1, which is the gates' code, and any EOFError into an abort."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            _mute_stdout()
+            return None
+        except EOFError as error:
+            raise RuntimeError(f"unexpected end of a file: {error}") from error
+
+
+def _app() -> typer.Typer:
+    app = typer.Typer(
+        cls=_LazyGroup,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+
+    @app.callback()
+    def root(
+        version: bool = typer.Option(False, "--version", help="Print the version and exit."),
+    ) -> None:
+        """Label huge tables of reviews for a small, known fraction of the naive bill.
+
+        \b
+        Label a table, offline and without a key:
+            reviewopt process reviews.parquet
+        See what the last run did:
+            reviewopt report
+        """
+        if version:
+            print(f"reviewopt {__version__}")
+            raise typer.Exit
+
+    return app
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done; 1 a gate is not met; 2 usage, config or input; 3 a model; 70 a bug; 130 interrupted.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = typer.main.get_command(_app()).main(args=arguments, prog_name="reviewopt", standalone_mode=False)
+        sys.stdout.flush()
+    except BaseException as error:  # noqa: BLE001 - the one broad except: whatever is not foreseen is a bug
+        return _exit_code(error)
+    return result if isinstance(result, int) else 0
+
+
+def _exit_code(error: BaseException) -> int:
+    """Say what happened, and give it its exit code."""
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, BrokenPipeError) or isinstance(
+        error.__context__, BrokenPipeError
+    ):  # rich makes it a SystemExit
+        _mute_stdout()
+        return 0
+    if isinstance(error, typer.TyperException):
+        error.show()  # type: ignore[attr-defined]
+        return EXIT_USAGE
+    if isinstance(error, ReviewoptError):
+        print(f"reviewopt: {error}", file=sys.stderr)
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        print("interrupted; no output was written", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    traceback.print_exception(error)
+    print("this is a bug in reviewopt; please report it with the lines above", file=sys.stderr)
+    return EXIT_BUG
+
+
+def _mute_stdout() -> None:
+    """Nobody reads on: keep the interpreter from failing again when it flushes."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,157 @@
+"""`reviewopt process`: label a table of reviews."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from reviewopt import config, pipeline, report, runs, write
+from reviewopt.cli import opening
+from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, stdout
+from reviewopt.config import Config, Setting
+from reviewopt.data import Task
+from reviewopt.dedup import answer_schema
+from reviewopt.errors import UsageError
+from reviewopt.load import Table
+from reviewopt.render import terminal
+from reviewopt.render.progress import ProgressDisplay
+from reviewopt.runs import Run
+
+_COLUMN = "COLUMN"
+_COLUMNS_PANEL = "name it, or `none`; without the option it is found by name"
+
+
+def command(
+    tables: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="TABLE",
+            show_default=False,
+            help="Parquet, CSV, TSV, JSON (lines), Arrow; a folder, a glob, hf://owner/name, or - for standard input.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="A .parquet, .csv or .jsonl file, or - for JSON lines on standard output.",
+        ),
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing output.")] = False,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="A packaged task (sentiment) or a .toml file.")
+    ] = None,
+    local_model: Annotated[str | None, typer.Option(metavar="MODEL", help="A model made by `reviewopt train`.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N rows.")] = None,
+    text_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help=f"The text: {_COLUMNS_PANEL}.")] = None,
+    title_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The title.")] = None,
+    id_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The review's id.")] = None,
+    label_column: Annotated[
+        str | None, typer.Option(metavar=_COLUMN, help="Labels or stars, to measure accuracy.")
+    ] = None,
+    tenant_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The brand, client or store.")] = None,
+    category_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The category.")] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(metavar="MAP", help="What values of the label column mean: '1-4=negative, 5-10=positive'."),
+    ] = None,
+    stdin_format: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="csv or jsonl; without it told by the content.")
+    ] = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="Settings; else reviewopt.toml.")
+    ] = None,
+    home: HomeOption = None,
+    show_config: Annotated[
+        bool, typer.Option("--show-config", help="Print every setting with its origin and exit.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+    format_: FormatOption = Format.TABLE,
+    as_json: JsonOption = False,
+) -> None:
+    """Label a table of reviews.
+
+    \b
+    reviewopt process reviews.parquet
+    reviewopt process shop/*.csv -o labelled.csv --text-column comment
+    zcat reviews.jsonl.gz | reviewopt process - -o - > labelled.jsonl
+    """
+    flags = {
+        "process.task": task,
+        "process.local_model": local_model,
+        "process.limit": limit,
+        "columns.text": text_column,
+        "columns.title": title_column,
+        "columns.id": id_column,
+        "columns.label": label_column,
+        "columns.tenant": tenant_column,
+        "columns.category": category_column,
+        "columns.label_map": label_map,
+    }
+    merged, settings = config.load(flags, file=config_file)
+    if show_config:
+        terminal.show_settings(stdout(), settings)
+        return
+    if not tables:
+        raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
+    notes = Console(stderr=True, quiet=quiet)
+    task_ = config.load_task(merged.process.task)
+    with opening.table(merged, tables, task_, stdin_format=stdin_format) as table:
+        job = _open_job(merged, settings, table, task_, output, force=force, home=home)
+        for note in job.notes:
+            notes.print(Text(note), soft_wrap=True)
+        with ProgressDisplay(notes, quiet=quiet) as progress:
+            run = pipeline.process(job, progress)
+    to_stderr = str(job.output.path) == write.STDOUT
+    _show(run, to_stderr=to_stderr, quiet=quiet, as_json=as_json or format_ is Format.JSON)
+
+
+def _open_job(
+    merged: Config,
+    settings: tuple[Setting, ...],
+    table: Table,
+    task: Task,
+    output: Path | None,
+    *,
+    force: bool,
+    home: Path | None,
+) -> pipeline.Job:
+    model, record = opening.local_model(merged.process.local_model, task)
+    path = output or write.default_output(table.names[0], len(table.names))
+    names = write.answer_names(task.field.name, list(table.schema))
+    schema = pl.Schema({**table.schema, **{names[key]: dtype for key, dtype in answer_schema(model.labels).items()}})
+    notes = list(table.notes)
+    if names["label"] != task.field.name:
+        notes.append(f"the table has a column {task.field.name}: the answers are in {names['label']} and its kin")
+    return pipeline.Job(
+        table=table,
+        task=task,
+        model=model,
+        model_record=record,
+        output=write.open_output(path, schema, inputs=table.names, force=force),
+        names=names,
+        recorder=runs.home_folder(home).new_run(),
+        config=merged,
+        settings=settings,
+        notes=tuple(notes),
+    )
+
+
+def _show(run: Run, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
+    made = report.Report(schema_version=report.SCHEMA_VERSION, state="done", run=run)
+    if as_json:
+        print(report.to_json(made), file=sys.stderr if to_stderr else sys.stdout)
+    elif not quiet:
+        console = Console(stderr=to_stderr)
+        terminal.show_report(console, made)
+        console.print(
+            Text("next: reviewopt report --json, for a program; reviewopt train --help, for a model of your own")
+        )

@@ -1,0 +1,256 @@
+"""Run records: what a run read, did, cost and found, in `HOME/runs/ID/run.json`.
+
+The record is written before the first row and says `unfinished` until the run ends by itself, so a run that was killed
+leaves a record that says so. A lock held by the living process tells a run that still works from one that is gone.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import re
+import resource
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from reviewopt import __version__
+from reviewopt.accuracy import Accuracy
+from reviewopt.config import HOME_ENV, Setting
+from reviewopt.data import Frozen
+from reviewopt.errors import InputError
+
+SCHEMA_VERSION: Final = 1
+DEFAULT_HOME: Final = ".reviewopt"
+_RUN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+Status = Literal["unfinished", "done", "failed", "interrupted"]
+
+
+class Machine(Frozen, frozen=True, kw_only=True):
+    """Where the run ran."""
+
+    system: str
+    n_cores: int
+    python: str
+
+
+class Input(Frozen, frozen=True, kw_only=True):
+    """The tables read. `fingerprint` is of their content, null until all was read."""
+
+    names: tuple[str, ...]
+    columns: dict[str, str | None]
+    fingerprint: str | None
+
+
+class ModelRecord(Frozen, frozen=True, kw_only=True):
+    """The model that answered; `languages` are those it was trained on."""
+
+    name: str
+    sha256: str
+    languages: tuple[str, ...]
+
+
+class Cost(Frozen, frozen=True, kw_only=True):
+    """USD as decimal strings: what the answers cost, as in the output's cost column, and what the machine cost."""
+
+    answers_usd: str
+    machine_usd: str
+    machine_usd_per_hour: str
+
+
+class Run(Frozen, frozen=True, kw_only=True):
+    """The record of one run; every key is always there."""
+
+    schema_version: int
+    run_id: str
+    status: Status
+    error: str | None
+    started_at: str
+    finished_at: str | None
+    versions: dict[str, str]
+    machine: Machine
+    input: Input
+    output: str
+    task: str
+    model: ModelRecord
+    config: tuple[Setting, ...]
+    notes: tuple[str, ...]
+    n_rows: int
+    n_questions: int
+    n_outside_languages: int
+    n_by_source: dict[str, int]
+    n_by_label: dict[str, int]
+    reuse_rate: float | None
+    hit_rate: float | None
+    stage_s: dict[str, float]
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    reviews_per_s: float | None
+    cost: Cost
+    accuracy: Accuracy | None
+
+
+class Home:
+    """The folder that holds a user's state, private to the user."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def new_run(self) -> Recorder:
+        """Make the folder of a new run and take its lock.
+
+        Raises:
+            InputError: the folder cannot be made.
+        """
+        run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
+        try:
+            for folder in (self.path, self.path / "runs", self.path / "runs" / run_id):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Recorder(self.path / "runs" / run_id)
+        except OSError as error:
+            raise InputError(
+                f"cannot keep the run's record in {self.path}: {error}; name another place with --home"
+            ) from error
+
+    def run_ids(self) -> list[str]:
+        """Return the runs of this home, oldest first."""
+        return sorted(
+            path.parent.name for path in self.path.glob("runs/*/run.json") if _RUN_ID.fullmatch(path.parent.name)
+        )
+
+    def find(self, name: str | None) -> Path:
+        """Return the record of a run: its ID, a folder or file, or the latest run for None.
+
+        Raises:
+            InputError: there is none.
+        """
+        if name is None:
+            ids = self.run_ids()
+            if not ids:
+                raise InputError(f"there is no run in {self.path}; make one: reviewopt process TABLE")
+            return self.path / "runs" / ids[-1] / "run.json"
+        if _RUN_ID.fullmatch(name):
+            path = self.path / "runs" / name / "run.json"
+        else:
+            path = Path(name) / "run.json" if Path(name).is_dir() else Path(name)
+        if not path.is_file():
+            raise InputError(
+                f"there is no run {name} in {self.path}; the latest are: {', '.join(self.run_ids()[-3:]) or 'none'}"
+            )
+        return path
+
+
+def home_folder(flag: Path | None) -> Home:
+    """Return the home named by the flag, else by REVIEWOPT_HOME, else `.reviewopt` of the current folder."""
+    return Home(flag or Path(os.environ.get(HOME_ENV) or DEFAULT_HOME))
+
+
+class Recorder:
+    """One run's folder while the run lives: its lock, its clock and its record."""
+
+    def __init__(self, folder: Path) -> None:
+        self.run_id = folder.name
+        self.stage_s: dict[str, float] = {}
+        self._path = folder / "run.json"
+        self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self.started_at = now()
+        self._started_s = time.perf_counter()
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds since the run began."""
+        return time.perf_counter() - self._started_s
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Add the seconds spent inside to the stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
+
+    def save(self, run: Run) -> None:
+        """Replace the record, whole or not at all."""
+        partial = self._path.with_suffix(".partial")
+        partial.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+        partial.replace(self._path)
+
+    def close(self) -> None:
+        """Give up the lock."""
+        os.close(self._lock)
+
+
+def is_alive(record: Path) -> bool:
+    """Say whether the process that writes this record still runs."""
+    try:
+        lock = os.open(record.with_name("lock"), os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(lock)
+    return False
+
+
+def read(record: Path) -> Run:
+    """Read a record.
+
+    Raises:
+        InputError: it is damaged, or of another version.
+    """
+    try:
+        return msgspec.json.decode(record.read_bytes(), type=Run)
+    except (OSError, msgspec.DecodeError) as error:
+        raise InputError(f"{record}: not a run record of this version: {error}") from error
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema of run.json; `configs/run.schema.json` is its committed form."""
+    schema = msgspec.json.schema(Run)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def now() -> str:
+    """Return the time in UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def this_machine() -> Machine:
+    """Describe the machine without naming it."""
+    return Machine(
+        system=f"{platform.system()} {platform.machine()}",
+        n_cores=n_cores(),
+        python=platform.python_version(),
+    )
+
+
+def n_cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_bytes() -> int:
+    """Return the largest resident size of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def versions(libraries: tuple[str, ...]) -> dict[str, str]:
+    """Return the versions of the tool and of the loaded `libraries`."""
+    return {"reviewopt": __version__} | {
+        name: sys.modules[name].__version__ for name in libraries if name in sys.modules
+    }

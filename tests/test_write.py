@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reviewopt import write
+from reviewopt.errors import InputError, UsageError
+
+FRAME = pl.DataFrame({"id": ["1", "2", "3"], "text": ["a", None, "=1+1"], "stars": [1, None, 5]})
+
+
+def write_all(path: Path, *frames: pl.DataFrame, force: bool = False) -> None:
+    with write.open_output(path, frames[0].schema, inputs=(), force=force) as output:
+        for frame in frames:
+            output.append(frame)
+        output.commit()
+
+
+@pytest.mark.parametrize("cuts", [[3], [1, 1, 1], [0, 2, 1]])
+def test_parquet_holds_every_row_in_order(tmp_path: Path, cuts: list[int]) -> None:
+    frames, start = [], 0
+    for n in cuts:
+        frames.append(FRAME.slice(start, n))
+        start += n
+    write_all(tmp_path / "out.parquet", *frames)
+    assert pl.read_parquet(tmp_path / "out.parquet").equals(FRAME)
+
+
+def test_json_lines_hold_every_row_in_order(tmp_path: Path) -> None:
+    write_all(tmp_path / "out.jsonl", FRAME[:1], FRAME[1:])
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert lines == FRAME.to_dicts()
+
+
+def test_csv_has_one_header_and_escapes_formulas(tmp_path: Path) -> None:
+    write_all(tmp_path / "out.csv", FRAME[:1], FRAME[1:])
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["id", "text", "stars"], ["1", "a", "1"], ["2", "", ""], ["3", "'=1+1", "5"]]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r"), max_size=12))
+def test_no_csv_cell_runs_in_a_spreadsheet(cell: str) -> None:
+    escaped = pl.DataFrame({"a": [cell]}).select(write._escape_formulas(pl.col("a"))).item()
+    if not escaped.startswith(("=", "+", "-", "@", "\t", "\r")):
+        assert escaped in {cell, "'" + cell}
+        return
+    assert math.isfinite(float(escaped)) or "e" in escaped.lower()  # a signed number is no formula
+    assert escaped == cell
+
+
+@pytest.mark.parametrize("cell", ["=1", "+x", "-x", "@x", "\tx", "\rx", "-1;=x", "+1 2"])
+def test_formula_cells_are_escaped(cell: str) -> None:
+    assert pl.DataFrame({"a": [cell]}).select(write._escape_formulas(pl.col("a"))).item() == "'" + cell
+
+
+@pytest.mark.parametrize("cell", ["-1", "+3.5", "-2e9", "a=b", "", "'"])
+def test_other_cells_are_not(cell: str) -> None:
+    assert pl.DataFrame({"a": [cell]}).select(write._escape_formulas(pl.col("a"))).item() == cell
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
+def test_a_table_that_was_not_committed_leaves_nothing(tmp_path: Path, name: str) -> None:
+    with write.open_output(tmp_path / name, FRAME.schema, inputs=(), force=False) as output:
+        output.append(FRAME)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["out.parquet", "out.csv", "out.jsonl"])
+def test_an_existing_file_stays_as_it_was_until_the_new_one_is_whole(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("old")
+    with pytest.raises(UsageError, match="--force"):
+        write.open_output(path, FRAME.schema, inputs=(), force=False)
+    with write.open_output(path, FRAME.schema, inputs=(), force=True) as output:
+        output.append(FRAME)
+        assert path.read_text() == "old"
+        output.commit()
+    assert path.read_bytes() != b"old"
+
+
+def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    FRAME.write_parquet(path)
+    with pytest.raises(UsageError, match="the table that is read"):
+        write.open_output(path, FRAME.schema, inputs=(str(path),), force=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("out.xlsx", r"ends in .parquet, .csv, .jsonl"), ("none/out.csv", "there is no folder"), ("", "ends in")],
+)
+def test_a_place_that_cannot_be_written_is_refused_first(tmp_path: Path, name: str, words: str) -> None:
+    with pytest.raises((UsageError, InputError), match=words):
+        write.open_output(tmp_path / name, FRAME.schema, inputs=(), force=False)
+
+
+def test_csv_refuses_nested_columns_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="CSV cannot hold the columns tags"):
+        write.open_output(tmp_path / "out.csv", pl.Schema({"tags": pl.List(pl.String)}), inputs=(), force=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("sink", [write._Parquet, lambda path, _: write._Csv(path.open("wb"))])
+def test_a_full_disk_is_an_error_and_never_a_hang(sink: type[write._Parquet]) -> None:
+    output = write.Output(Path("out"), lambda: sink(Path("/dev/full"), FRAME.schema), None)
+    large = pl.DataFrame({"id": ["1"] * 9999, "text": ["a b c"] * 9999, "stars": [1] * 9999})
+
+    def write_much() -> None:
+        with output:
+            for _ in range(100):
+                output.append(large)
+            output.commit()
+
+    with pytest.raises(InputError, match="cannot write out"):
+        write_much()
+
+
+@pytest.mark.parametrize(
+    ("taken", "label"),
+    [
+        ([], "sentiment"),
+        (["text"], "sentiment"),
+        (["sentiment"], "reviewopt_sentiment"),
+        (["sentiment_source"], "reviewopt_sentiment"),
+        (["sentiment", "reviewopt_sentiment_cost_usd"], "reviewopt_reviewopt_sentiment"),
+    ],
+)
+def test_answers_never_take_the_name_of_an_input_column(taken: list[str], label: str) -> None:
+    names = write.answer_names("sentiment", taken)
+    assert list(names.values()) == [label, f"{label}_confidence", f"{label}_source", f"{label}_cost_usd"]
+
+
+@pytest.mark.parametrize(
+    ("first", "n", "path"),
+    [
+        ("in/reviews.parquet", 1, "reviews.labelled.parquet"),
+        ("reviews.csv.gz", 1, "reviews.labelled.parquet"),
+        ("-", 1, "reviews.labelled.parquet"),
+        ("a.csv", 2, "reviews.labelled.parquet"),
+        ("hf://owner/name:train", 1, "name.labelled.parquet"),
+        ("folder/", 1, "folder.labelled.parquet"),
+    ],
+)
+def test_the_default_output_is_named_after_the_table(first: str, n: int, path: str) -> None:
+    assert write.default_output(first, n) == Path(path)
