@@ -21,9 +21,12 @@ ROWS = st.lists(
 
 
 def frame(rows: list[tuple[str | None, str, float, str]]) -> pl.DataFrame:
-    columns = pl.Schema(
-        {"label": pl.String(), "answer": pl.Enum(LABELS), "confidence": pl.Float32(), "category": pl.String}
-    )
+    columns: dict[str, pl.DataType] = {
+        "label": pl.String(),
+        "answer": pl.Enum(LABELS),
+        "confidence": pl.Float32(),
+        "category": pl.String(),
+    }
     return pl.DataFrame(rows, schema=columns, orient="row").with_columns(tenant=pl.lit(None, pl.String))
 
 
