@@ -5,6 +5,7 @@ A table is written to a temporary file beside its place and renamed when the las
 
 from __future__ import annotations
 
+import fcntl
 import io
 import os
 import queue
@@ -72,10 +73,12 @@ class Output:
         self.path = path
         self._open_sink = open_sink
         self._partial = partial
+        self._lock: int | None = None
         self._sink: Sink | None = None
 
     def __enter__(self) -> Self:
         with _disk_errors(self.path):
+            self._lock = None if self._partial is None else _claim(self._partial, self.path)
             self._sink = self._open_sink()
         return self
 
@@ -103,8 +106,24 @@ class Output:
         try:
             self._close(complete=False)
         finally:
-            if self._partial is not None:
+            if self._partial is not None and self._lock is not None:
                 self._partial.unlink(missing_ok=True)
+                os.close(self._lock)
+
+
+def _claim(partial: Path, path: Path) -> int:
+    """Lock the file that the table grows in; what a killed run left there is written over.
+
+    Raises:
+        UsageError: another run writes the same table.
+    """
+    lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise UsageError(f"another run is writing {path}; wait for it, or name another file with -o") from None
+    return lock
 
 
 @contextmanager
@@ -138,13 +157,12 @@ def open_output(path: Path, schema: pl.Schema, *, inputs: tuple[str, ...], force
     _check_place(path, inputs, force)
     if path.suffix == ".csv":
         _check_flat(path, schema)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = path.with_name(f".{path.name}.partial")
     return Output(path, lambda: _open_sink(path.suffix, partial, schema), partial)
 
 
 def _open_sink(suffix: str, partial: Path, schema: pl.Schema) -> Sink:
     if suffix == ".parquet":
-        partial.touch()  # polars names no file when it cannot make one
         return _Parquet(partial, schema)
     return (_Csv if suffix == ".csv" else _JsonLines)(partial.open("wb"))
 

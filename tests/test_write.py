@@ -85,6 +85,26 @@ def test_an_existing_file_stays_as_it_was_until_the_new_one_is_whole(tmp_path: P
     assert path.read_bytes() != b"old"
 
 
+def test_two_runs_never_write_one_table(tmp_path: Path) -> None:
+    path = tmp_path / "out.parquet"
+    with write.open_output(path, FRAME.schema, inputs=(), force=False) as first:
+        first.append(FRAME)
+        with (
+            pytest.raises(UsageError, match="another run is writing"),
+            write.open_output(path, FRAME.schema, inputs=(), force=False),
+        ):
+            pass
+        first.commit()
+    assert pl.read_parquet(path).equals(FRAME)
+
+
+def test_what_a_killed_run_left_is_written_over(tmp_path: Path) -> None:
+    (tmp_path / ".out.csv.partial").write_text("a,b\n" * 1000)
+    write_all(tmp_path / "out.csv", FRAME)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 4
+
+
 def test_the_input_is_never_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "in.parquet"
     FRAME.write_parquet(path)
