@@ -65,7 +65,7 @@ def transfer(given: recipe.Recipe, data: Path) -> dict[str, Any]:
     for table in given.tables:
         if table.file in LEFT_OUT:
             model = recipe.train(given, data, leave_out=table.file).model
-            found[table.file] = recipe.evaluate(model, recipe.reviews(given, table, data))
+            found[table.file] = recipe.evaluate(model, recipe.reviews(given, table, data), distinct=True)
             print(table.file, found[table.file]["accuracy"], flush=True)
     return found
 

@@ -1,0 +1,1 @@
+"""The free model: a packaged classifier, and the training of one on a table of your own."""
