@@ -1,7 +1,7 @@
 """How right the labels are, where the table brings labels of its own. Pure.
 
 Rows are counted into cells (group, label, answer, confidence bin) as chunks pass; every figure comes from the cells,
-so memory does not grow with the table. Only rows with a label and an answer count.
+so memory grows with the groups and not with the rows. Only rows with a label and an answer count.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _Z: Final = 1.959963984540054
 N_BINS: Final = 15
 # Chunks whose cells are kept apart before they are merged: it bounds the memory, not the figures.
 _MOST_PARTS: Final = 32
+MOST_GROUPS: Final = 1000
 _KEYS: Final = ("kind", "group", "label", "answer", "bin")
 
 
@@ -58,11 +59,21 @@ class Score(Frozen, frozen=True, kw_only=True):
 
 
 class Accuracy(Frozen, frozen=True, kw_only=True):
-    """Agreement of the answers with the table's own labels. `confusion[i][j]`: label i answered as j."""
+    """Agreement of the answers with the table's own labels.
+
+    `confusion[i][j]` counts rows of label i that were answered as j. `groups` are the largest of each kind, as many as
+    `MOST_GROUPS`; `n_groups_left_out` are the others. The intervals take rows as independent, copies too.
+    """
 
     labels: tuple[str, ...]
     overall: Score
     groups: tuple[Score, ...]
+    n_groups_left_out: int
+
+
+def _limits(estimate: Estimate) -> tuple[float, float, float]:
+    """Return value, low and high of an estimate that was counted."""
+    return (estimate.value or 0.0, estimate.low or 0.0, estimate.high or 0.0)
 
 
 def wilson(n_right: float, n: float) -> Estimate:
@@ -90,27 +101,38 @@ def f1_interval(n_both: float, n_either: float) -> Estimate:
 
 
 def macro_f1(confusion: npt.NDArray[np.int64]) -> Estimate:
-    """Return the mean F1 of the classes that occur, with its interval.
+    """Return the mean F1 of the classes that occur, with the wider of two intervals on each side.
 
-    The delta method over the cells of the confusion matrix gives its variance, with the classes' correlations
-    (Takahashi et al. 2022, Applied Intelligence 52:4961); the number of rows for which a plain share would vary as much
-    goes into Wilson's interval, which stays in 0-1 (Korn and Graubard 1998, Survey Methodology 24:193).
+    One takes the classes as independent and recovers the mean's limits from those of each F1 (Zou and Donner 2008,
+    Statistics in Medicine 27:1693), which holds for rare classes. The other is Wilson's interval at the number of rows
+    for which a plain share would vary as much as the delta method says (Takahashi et al. 2022, Applied Intelligence
+    52:4961), which knows the correlations between classes. Neither alone covers at its level in both cases.
 
     Args:
         confusion: (n_labels, n_labels), rows of label i that were answered as j.
     """
     n = int(confusion.sum())
-    met = confusion.sum(0) + confusion.sum(1) > 0
-    cells = confusion[np.ix_(met, met)] / max(n, 1)
     if n == 0:
         return wilson(0, 0)
+    met = confusion.sum(0) + confusion.sum(1) > 0
+    cells = confusion[np.ix_(met, met)]
     right, either = np.diag(cells), cells.sum(0) + cells.sum(1)
-    value = float(np.mean(2 * right / either))
-    slope = -2 * (right / either**2)[:, None] - 2 * (right / either**2)[None, :] + np.diag(2 / either)
-    slope /= len(cells)
+    limits = np.array([_limits(f1_interval(b, e - b)) for b, e in zip(right.tolist(), either.tolist(), strict=True)])
+    value, low, high = limits.mean(axis=0).tolist()
+    below, above = np.sqrt(((limits[:, 1:] - limits[:, :1]) ** 2).sum(axis=0)) / len(limits)
+    delta = wilson(value * (n_effective := _n_effective(cells / n, value, n)), n_effective)
+    low, high = max(0.0, value - below), min(1.0, value + above)
+    return Estimate(value=value, low=min(low, delta.low or 0.0), high=max(high, delta.high or 1.0))
+
+
+def _n_effective(cells: npt.NDArray[np.float64], value: float, n: int) -> float:
+    """Return the rows, at most `n`, for which a plain share of `value` varies as macro-F1 over `cells` does."""
+    right, either = np.diag(cells), cells.sum(0) + cells.sum(1)
+    share = right / either**2
+    slope = (np.diag(2 / either) - 2 * share[:, None] - 2 * share[None, :]) / len(cells)
     variance = float((cells * slope**2).sum() - (cells * slope).sum() ** 2) / n
-    n_effective = min(n, value * (1 - value) / variance) if variance > 0 else n
-    return wilson(value * n_effective, n_effective)
+    spread = value * (1 - value)
+    return min(float(n), spread / variance) if variance > 0 and spread / n > 1e-12 else float(n)
 
 
 class Tally:
@@ -158,15 +180,21 @@ class Tally:
             "kind", "size", "group", descending=[False, True, False]
         )
         groups = largest_first.select(pl.struct("kind", "group").rle().struct.unnest()).unnest("value")
-        ends = groups["len"].cum_sum().to_numpy()
+        groups = groups.with_columns(end=pl.col("len").cum_sum(), place=pl.int_range(pl.len()).over("kind"))
+        kept = groups.filter(pl.col("place") < MOST_GROUPS)
         columns = [
             largest_first[name].to_physical().to_numpy() for name in ("label", "answer", "bin", "n", "confidence")
         ]
         scores = [
-            _score(kind, group, [column[start:end] for column in columns], self._labels)
-            for kind, group, start, end in zip(groups["kind"], groups["group"], [0, *ends], ends, strict=False)
+            _score(kind, group, [column[end - length : end] for column in columns], self._labels)
+            for kind, group, length, end in kept.select("kind", "group", "len", "end").rows()
         ]
-        return Accuracy(labels=self._labels, overall=scores[0], groups=tuple(scores[1:]))
+        return Accuracy(
+            labels=self._labels,
+            overall=scores[0],
+            groups=tuple(scores[1:]),
+            n_groups_left_out=groups.height - kept.height,
+        )
 
     @staticmethod
     def _sum(cells: pl.DataFrame, *keys: str) -> pl.DataFrame:

@@ -8,9 +8,10 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import msgspec
+from msgspec import Meta
 
 from reviewopt.data import Frozen, Task
 from reviewopt.errors import InputError, UsageError
@@ -25,9 +26,9 @@ class ProcessSettings(Frozen, frozen=True, kw_only=True):
 
     task: str
     local_model: str
-    chunk_rows: int
-    threads: int
-    limit: int
+    chunk_rows: Annotated[int, Meta(ge=1)]
+    threads: Annotated[int, Meta(ge=0)]
+    limit: Annotated[int, Meta(ge=0)]
 
 
 class ColumnSettings(Frozen, frozen=True, kw_only=True):
@@ -45,8 +46,8 @@ class ColumnSettings(Frozen, frozen=True, kw_only=True):
 class MachineSettings(Frozen, frozen=True, kw_only=True):
     """What this machine costs in USD an hour, and how many local answers a second that buys on one core."""
 
-    usd_per_hour: float
-    local_reviews_per_s: int
+    usd_per_hour: Annotated[float, Meta(ge=0, le=1e6)]
+    local_reviews_per_s: Annotated[int, Meta(ge=1)]
 
 
 class Config(Frozen, frozen=True, kw_only=True):
@@ -112,10 +113,8 @@ def _build(merged: Mapping[str, tuple[Any, str]]) -> tuple[Config, tuple[Setting
         config = msgspec.convert(nested, Config, strict=False)
     except msgspec.ValidationError as error:
         where = str(error).rpartition("$.")[2].rstrip("`")
-        origin = merged.get(where, (None, "settings"))[1]
-        raise UsageError(f"{origin}: {where}: {str(error).partition(' - at')[0]}") from error
-    if config.process.chunk_rows < 1 or config.process.threads < 0 or config.process.limit < 0:
-        raise UsageError("chunk_rows must be at least 1, threads and limit at least 0")
+        value, origin = merged.get(where, (None, "settings"))
+        raise UsageError(f"{origin}: {where} = {value}: {str(error).partition(' - at')[0]}") from error
     converted = msgspec.to_builtins(config)
     settings = [
         Setting(name=name, value=converted[name.partition(".")[0]][name.partition(".")[2]], origin=origin)

@@ -5,21 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from decimal import Decimal
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from reviewopt import runs
-from reviewopt.accuracy import Tally
+from reviewopt.accuracy import Accuracy, Tally
 from reviewopt.config import Config, Setting
 from reviewopt.data import SOURCES, Task
 from reviewopt.dedup import Answers, ExactCopies
+from reviewopt.errors import InputError
 from reviewopt.load import Chunk, Table
 from reviewopt.runs import Recorder, Run
 from reviewopt.text import normal
@@ -107,6 +108,8 @@ def process(job: Job, on_progress: OnProgress) -> Run:
             with stage("count"):
                 ledger.add(chunk.reviews, labelled)
             on_progress(ledger.n_rows, job.table.n_rows, job.recorder.wall_s)
+        with stage("count"):
+            ledger.close()
         with stage("write"):
             output.commit()
         return ledger.finish()
@@ -176,6 +179,8 @@ class _Ledger:
         self._by_label = dict.fromkeys(job.model.labels, 0)
         self._cost_usd = Decimal(0)
         self._tally = Tally(job.model.labels)
+        self._accuracy: Accuracy | None = None
+        self._fingerprint: str | None = None
         self._saved_s = 0.0
 
     def __enter__(self) -> Self:
@@ -185,10 +190,13 @@ class _Ledger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None:
-            status: runs.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-            self._job.recorder.save(self._record(status, error=str(error) or type(error).__name__))
-        self._job.recorder.close()
+        try:
+            if error is not None:
+                status: runs.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                with suppress(InputError):  # the first error counts
+                    self._job.recorder.save(self._record(status, error=str(error) or type(error).__name__))
+        finally:
+            self._job.recorder.close()
 
     def add(self, reviews: pl.DataFrame, labelled: pl.DataFrame) -> None:
         """Count the rows of a chunk."""
@@ -208,9 +216,14 @@ class _Ledger:
             self._saved_s = self._job.recorder.wall_s
             self._job.recorder.save(self._record("unfinished"))
 
+    def close(self) -> None:
+        """Work out what is known only after the last row, so that nothing can fail once the output has its name."""
+        self._accuracy = self._tally.score()
+        self._fingerprint = self._job.table.fingerprint()
+
     def finish(self) -> Run:
-        """Record that the run is done, with its accuracy."""
-        run = msgspec.structs.replace(self._record("done"), accuracy=self._tally.score())
+        """Record that the run is done."""
+        run = self._record("done")
         self._job.recorder.save(run)
         return run
 
@@ -230,7 +243,7 @@ class _Ledger:
             input=runs.Input(
                 names=job.table.names,
                 columns=asdict(job.table.columns),
-                fingerprint=job.table.fingerprint() if status == "done" else None,
+                fingerprint=self._fingerprint,
             ),
             output=str(job.output.path),
             task=job.task.name,
@@ -254,5 +267,5 @@ class _Ledger:
                 machine_usd=f"{usd_per_hour * Decimal(wall_s) / 3600:.12f}",
                 machine_usd_per_hour=f"{usd_per_hour:f}",
             ),
-            accuracy=None,
+            accuracy=self._accuracy,
         )

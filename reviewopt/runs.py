@@ -11,11 +11,10 @@ import os
 import platform
 import re
 import resource
-import secrets
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
@@ -30,7 +29,7 @@ from reviewopt.errors import InputError
 
 SCHEMA_VERSION: Final = 1
 DEFAULT_HOME: Final = ".reviewopt"
-_RUN_ID: Final = re.compile(r"\d{8}-\d{6}-[0-9a-f]{6}")
+_RUN_ID: Final = re.compile(r"\d{8}-\d{6}-\d{6}")
 Status = Literal["unfinished", "done", "failed", "interrupted"]
 
 
@@ -111,11 +110,14 @@ class Home:
         Raises:
             InputError: the folder cannot be made.
         """
-        run_id = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
         try:
-            for folder in (self.path, self.path / "runs", self.path / "runs" / run_id):
+            for folder in (self.path, self.path / "runs"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            return Recorder(self.path / "runs" / run_id)
+            while True:
+                folder = self.path / "runs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+                with suppress(FileExistsError):  # another run began in the same microsecond
+                    folder.mkdir(mode=0o700)
+                    return Recorder(folder)
         except OSError as error:
             raise InputError(
                 f"cannot keep the run's record in {self.path}: {error}; name another place with --home"
@@ -149,9 +151,18 @@ class Home:
         return path
 
 
+def home_setting(flag: Path | None) -> Setting:
+    """Return where runs are kept: the flag, else REVIEWOPT_HOME, else `.reviewopt` of the current folder."""
+    if flag is not None:
+        return Setting(name="home", value=str(flag), origin="flag")
+    if given := os.environ.get(HOME_ENV):
+        return Setting(name="home", value=given, origin=HOME_ENV)
+    return Setting(name="home", value=DEFAULT_HOME, origin="default")
+
+
 def home_folder(flag: Path | None) -> Home:
-    """Return the home named by the flag, else by REVIEWOPT_HOME, else `.reviewopt` of the current folder."""
-    return Home(flag or Path(os.environ.get(HOME_ENV) or DEFAULT_HOME))
+    """Open the home that the flag, the environment or the current folder names."""
+    return Home(Path(str(home_setting(flag).value)))
 
 
 class Recorder:
@@ -181,10 +192,17 @@ class Recorder:
             self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
 
     def save(self, run: Run) -> None:
-        """Replace the record, whole or not at all."""
+        """Replace the record, whole or not at all.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         partial = self._path.with_suffix(".partial")
-        partial.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
-        partial.replace(self._path)
+        try:
+            partial.write_bytes(msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n")
+            partial.replace(self._path)
+        except OSError as error:
+            raise InputError(f"cannot keep the run's record in {self._path.parent}: {error}") from error
 
     def close(self) -> None:
         """Give up the lock."""
@@ -213,9 +231,12 @@ def read(record: Path) -> Run:
         InputError: it is damaged, or of another version.
     """
     try:
-        return msgspec.json.decode(record.read_bytes(), type=Run)
+        run = msgspec.json.decode(record.read_bytes(), type=Run)
     except (OSError, msgspec.DecodeError) as error:
         raise InputError(f"{record}: not a run record of this version: {error}") from error
+    if run.schema_version != SCHEMA_VERSION:
+        raise InputError(f"{record}: a record of version {run.schema_version}; this reviewopt reads {SCHEMA_VERSION}")
+    return run
 
 
 def json_schema() -> dict[str, object]:

@@ -9,21 +9,29 @@ import fcntl
 import io
 import os
 import queue
+import re
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final, Protocol, Self
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 from polars.io.plugins import register_io_source
 
 from reviewopt.errors import InputError, UsageError
 
 STDOUT: Final = "-"
 OUTPUT_SUFFIXES: Final = (".parquet", ".csv", ".jsonl")
+_ENDINGS: Final = r"(\.(parquet|pq|arrow|feather|ipc|csv|tsv|tab|jsonl|ndjson|json))?(\.(gz|gzip|zst|zstd))?$"
+# What a format cannot hold, besides nested columns in CSV.
+_UNWRITABLE: Final = {
+    ".parquet": (pl.Object,),
+    ".csv": (pl.Object, pl.Binary, pl.Duration, pl.List, pl.Array, pl.Struct),
+    ".jsonl": (pl.Object, pl.Binary),
+}
 _PREFIX: Final = "reviewopt_"
 # A spreadsheet runs a cell that begins so (OWASP, CSV injection). A plain number may keep its sign.
 _FORMULA: Final = r"^[=+\-@\t\r]"
@@ -57,22 +65,27 @@ def answer_names(field: str, taken: list[str]) -> dict[str, str]:
         prefix += _PREFIX
 
 
-def default_output(first_input: str, n_inputs: int) -> Path:
-    """Return `NAME.labelled.parquet` in the current folder for the table NAME."""
-    if n_inputs > 1 or first_input == STDOUT:
+def default_output(inputs: Sequence[str]) -> Path:
+    """Return `NAME.labelled.parquet` in the current folder for the one table NAME, as the user typed it."""
+    if len(inputs) != 1 or inputs[0] == STDOUT or "*" in inputs[0]:
         return Path("reviews.labelled.parquet")
-    path = first_input.removeprefix("hf://").split(":")[0] if first_input.startswith("hf://") else first_input
-    stem = Path(path.rstrip("/")).name.split(".")[0]
+    if inputs[0].startswith("hf://"):
+        parts = inputs[0].removeprefix("hf://").split(":")[0].split("/")
+        return Path(f"{parts[min(1, len(parts) - 1)]}.labelled.parquet")
+    stem = re.sub(_ENDINGS, "", Path(inputs[0]).resolve().name, flags=re.IGNORECASE)
     return Path(f"{stem or 'reviews'}.labelled.parquet")
 
 
 class Output:
     """The labelled table while it grows; a context manager that drops it unless it was committed."""
 
-    def __init__(self, path: Path, open_sink: Callable[[], Sink], partial: Path | None) -> None:
+    def __init__(
+        self, path: Path, open_sink: Callable[[], Sink], partial: Path | None = None, *, force: bool = False
+    ) -> None:
         self.path = path
         self._open_sink = open_sink
         self._partial = partial
+        self._force = force
         self._lock: int | None = None
         self._sink: Sink | None = None
 
@@ -90,11 +103,17 @@ class Output:
             self._sink.append(frame)
 
     def commit(self) -> None:
-        """End the table and give it its name."""
+        """End the table and give it its name.
+
+        Raises:
+            InputError: the disk is full, or a file of that name came into being meanwhile; that one is kept, and the
+                table too, under the name that the message says.
+        """
         self._close(complete=True)
         if self._partial is not None:
+            partial, self._partial = self._partial, None
             with _disk_errors(self.path):
-                self._partial.replace(self.path)
+                _publish(partial, self.path, force=self._force)
 
     def _close(self, *, complete: bool) -> None:
         sink, self._sink = self._sink, None
@@ -106,8 +125,9 @@ class Output:
         try:
             self._close(complete=False)
         finally:
-            if self._partial is not None and self._lock is not None:
-                self._partial.unlink(missing_ok=True)
+            if self._lock is not None:
+                if self._partial is not None:
+                    self._partial.unlink(missing_ok=True)
                 os.close(self._lock)
 
 
@@ -117,13 +137,30 @@ def _claim(partial: Path, path: Path) -> int:
     Raises:
         UsageError: another run writes the same table.
     """
-    lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise UsageError(f"another run is writing {path}; wait for it, or name another file with -o") from None
-    return lock
+    while True:
+        lock = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if partial.exists() and os.fstat(lock).st_ino == partial.stat().st_ino:
+                return lock
+        except BlockingIOError:
+            os.close(lock)
+            raise UsageError(f"another run is writing {path}; wait for it, or name another file with -o") from None
+        os.close(lock)  # the other run ended between the two lines above
+
+
+def _publish(partial: Path, path: Path, *, force: bool) -> None:
+    if not force:
+        try:
+            os.link(partial, path)  # unlike a rename, never over a file
+        except FileExistsError:
+            raise InputError(f"{path} came into being meanwhile and is kept; the labelled table is {partial}") from None
+        except OSError:
+            pass  # a file system without links
+        else:
+            partial.unlink()
+            return
+    partial.replace(path)
 
 
 @contextmanager
@@ -133,7 +170,7 @@ def _disk_errors(path: Path) -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise
-    except (OSError, PolarsError) as error:
+    except (OSError, PolarsError, PanicException) as error:
         raise InputError(
             f"cannot write {path}: {error}; nothing was kept. Free some space or choose another place with -o"
         ) from error
@@ -150,15 +187,14 @@ def open_output(path: Path, schema: pl.Schema, *, inputs: tuple[str, ...], force
 
     Raises:
         UsageError: the file exists, is an input, or has an ending that cannot be written.
-        InputError: the folder cannot be written, or CSV cannot hold a column.
+        InputError: the folder cannot be written, or the format cannot hold a column.
     """
+    _check_storable(path, ".jsonl" if str(path) == STDOUT else path.suffix, schema)
     if str(path) == STDOUT:
-        return Output(path, lambda: _JsonLines(sys.stdout.buffer), None)
+        return Output(path, lambda: _JsonLines(sys.stdout.buffer))
     _check_place(path, inputs, force)
-    if path.suffix == ".csv":
-        _check_flat(path, schema)
     partial = path.with_name(f".{path.name}.partial")
-    return Output(path, lambda: _open_sink(path.suffix, partial, schema), partial)
+    return Output(path, lambda: _open_sink(path.suffix, partial, schema), partial, force=force)
 
 
 def _open_sink(suffix: str, partial: Path, schema: pl.Schema) -> Sink:
@@ -180,12 +216,12 @@ def _check_place(path: Path, inputs: tuple[str, ...], force: bool) -> None:
         raise InputError(f"{path}: there is no folder {path.parent}; make it first or name another file with -o")
 
 
-def _check_flat(path: Path, schema: pl.Schema) -> None:
-    nested = [name for name, dtype in schema.items() if dtype.is_nested() or dtype in (pl.Binary, pl.Object)]
-    if nested:
-        raise InputError(
-            f"{path}: CSV cannot hold the columns {', '.join(nested)}; name a .parquet or .jsonl file with -o"
-        )
+def _check_storable(path: Path, suffix: str, schema: pl.Schema) -> None:
+    kinds = _UNWRITABLE.get(suffix, ())
+    names = [name for name, dtype in schema.items() if isinstance(dtype, kinds)]
+    if names:
+        better = ".parquet" if suffix != ".csv" else ".parquet or .jsonl"
+        raise InputError(f"{path}: {suffix[1:]} cannot hold {', '.join(names)}; name a {better} file with -o")
 
 
 class _JsonLines:
@@ -227,7 +263,12 @@ def _escape_formulas(cell: pl.Expr) -> pl.Expr:
 
 
 def _escaped_header(names: list[str]) -> list[str]:
-    return pl.DataFrame({"name": names}).select(_escape_formulas(pl.col("name"))).to_series().to_list()
+    escaped: list[str] = []
+    for name in pl.DataFrame({"name": names}).select(_escape_formulas(pl.col("name"))).to_series():
+        while name in escaped:
+            name = f"'{name}"  # noqa: PLW2901 - two columns may differ in the apostrophe alone
+        escaped.append(name)
+    return escaped
 
 
 class _Parquet:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from reviewopt.accuracy import Accuracy, Tally, f1_interval, macro_f1, wilson
+from reviewopt.accuracy import MOST_GROUPS, Accuracy, Tally, f1_interval, macro_f1, wilson
 
 LABELS = ("negative", "neutral", "positive")
 ROWS = st.lists(
@@ -96,14 +96,34 @@ def test_calibration_error_is_the_gap_between_confidence_and_accuracy() -> None:
 
 @pytest.mark.parametrize(
     "cells",
-    [[[26, 1, 2], [2, 1, 2], [3, 2, 61]], [[40, 10, 0], [5, 30, 5], [0, 2, 8]], [[90, 1, 1], [1, 3, 1], [1, 1, 1]]],
+    [[[26, 1, 2], [2, 1, 2], [3, 2, 61]], [[40, 10, 0], [5, 30, 5], [0, 2, 8]], [[45, 1, 2], [1, 1, 0], [2, 0, 48]]],
 )
-def test_macro_f1_interval_covers_at_its_level(cells: list[list[int]]) -> None:
+@pytest.mark.parametrize("n", [200, 2000])
+def test_macro_f1_interval_covers_at_its_level(cells: list[list[int]], n: int) -> None:
     shares = np.array(cells) / np.sum(cells)
     truth = np.mean(2 * np.diag(shares) / (shares.sum(0) + shares.sum(1)))
-    tables = np.random.default_rng(0).multinomial(2000, shares.ravel(), size=1000).reshape(-1, 3, 3)
+    tables = np.random.default_rng(0).multinomial(n, shares.ravel(), size=1000).reshape(-1, 3, 3)
+    tables = tables[((tables.sum(1) + tables.sum(2)) > 0).all(1)]  # a class that never occurred is not in the mean
     intervals = [macro_f1(table) for table in tables]
     covered = sum(
         made.low is not None and made.high is not None and made.low <= truth <= made.high for made in intervals
     )
-    assert covered >= 930  # of 1,000 at a nominal 950: three standard errors
+    assert covered / len(tables) >= 0.93  # at a nominal .95 of about 1,000: three standard errors
+
+
+@given(st.lists(st.integers(0, 60), min_size=2, max_size=5))
+def test_macro_f1_of_a_perfect_table_is_one_and_has_limits(diagonal: list[int]) -> None:
+    made = macro_f1(np.diag(diagonal))
+    if sum(diagonal):
+        assert made.value == pytest.approx(1)
+        assert made.low is not None
+        assert made.high is not None
+        assert 0 < made.low < 1 <= made.high + 1e-12
+
+
+def test_only_the_largest_groups_are_scored_and_the_others_are_counted() -> None:
+    names = [f"shop {at}" for at in range(MOST_GROUPS + 7)]
+    rows = frame([("positive", "positive", 0.5, name) for name in [*names, "shop 1006"]])
+    made = score(rows)
+    assert made is not None
+    assert (len(made.groups), made.n_groups_left_out, made.groups[0].group) == (MOST_GROUPS, 7, "shop 1006")

@@ -201,6 +201,26 @@ def test_a_closed_pipe_is_no_error(table: Path) -> None:
     assert "Traceback" not in shown.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
+@pytest.mark.parametrize("command", ["process shop.csv --force --json", "process shop.csv -o -", "report"])
+def test_a_full_disk_behind_standard_output_is_no_bug(reviewopt: Run, table: Path, command: str) -> None:
+    assert reviewopt("process", table, "-q").returncode == 0
+    shown = subprocess.run(
+        ["/bin/sh", "-c", f"{sys.executable} -m reviewopt {command} > /dev/full"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 2
+    assert "No space left" in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_train_never_overwrites_its_table(reviewopt: Run, table: Path) -> None:
+    failed = reviewopt("train", table, "-o", table, "--force")
+    assert (failed.returncode, table.read_text()) == (2, CSV)
+
+
 def started(folder: Path) -> subprocess.Popen[str]:
     """Start a run that takes long, and return once its record says that rows are written."""
     with (folder / "large.csv").open("w") as file:

@@ -39,7 +39,10 @@ def test_the_local_file_is_read_unless_another_is_named(tmp_path: Path) -> None:
     [
         ("[process]\nchunk_row = 1\n", "process.chunk_row; did you mean process.chunk_rows?"),
         ("[process]\nchunk_rows = 'many'\n", "process.chunk_rows"),
-        ("[process]\nchunk_rows = 0\n", "at least 1"),
+        ("[process]\nchunk_rows = 0\n", "process.chunk_rows = 0: Expected `int` >= 1"),
+        ("[machine]\nusd_per_hour = nan\n", "machine.usd_per_hour = nan"),
+        ("[machine]\nusd_per_hour = -1\n", "machine.usd_per_hour = -1"),
+        ("[machine]\nlocal_reviews_per_s = 0\n", "machine.local_reviews_per_s = 0"),
         ("limit = 3\n", "outside a section"),
         ("[process\n", "not valid TOML"),
     ],

@@ -121,15 +121,48 @@ def test_a_place_that_cannot_be_written_is_refused_first(tmp_path: Path, name: s
         write.open_output(tmp_path / name, FRAME.schema, inputs=(), force=False)
 
 
-def test_csv_refuses_nested_columns_before_the_work(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="CSV cannot hold the columns tags"):
-        write.open_output(tmp_path / "out.csv", pl.Schema({"tags": pl.List(pl.String)}), inputs=(), force=False)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [("o.csv", pl.List(pl.String)), ("o.csv", pl.Duration()), ("o.jsonl", pl.Binary()), ("-", pl.Binary())],
+)
+def test_a_column_that_the_format_cannot_hold_is_refused_before_the_work(name: str, dtype: pl.DataType) -> None:
+    with pytest.raises(InputError, match=r"cannot hold tags; name a \.parquet"):
+        write.open_output(Path(name), pl.Schema({"tags": dtype}), inputs=(), force=False)
+
+
+def test_a_file_that_came_into_being_meanwhile_is_kept_and_so_is_the_table(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with write.open_output(path, FRAME.schema, inputs=(), force=False) as output:
+        output.append(FRAME)
+        path.write_text("mine")
+        with pytest.raises(InputError, match="came into being meanwhile"):
+            output.commit()
+    assert path.read_text() == "mine"
+    assert len((tmp_path / ".out.csv.partial").read_text().splitlines()) == 4
+
+
+def test_the_end_of_one_run_does_not_disturb_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "out.csv"
+    with write.open_output(path, FRAME.schema, inputs=(), force=True) as first:
+        first.append(FRAME)
+        first.commit()
+        second = write.open_output(path, FRAME.schema, inputs=(), force=True)
+        second.__enter__()
+    second.append(FRAME[:1])
+    second.commit()
+    second.__exit__()
+    assert len(path.read_text().splitlines()) == 2
+
+
+def test_header_names_stay_distinct_when_they_are_escaped(tmp_path: Path) -> None:
+    write_all(tmp_path / "out.csv", pl.DataFrame({"'=a": ["x"], "=a": ["y"]}))
+    assert (tmp_path / "out.csv").read_text() == "'=a,''=a\nx,y\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 @pytest.mark.parametrize("sink", [write._Parquet, lambda path, _: write._Csv(path.open("wb"))])
 def test_a_full_disk_is_an_error_and_never_a_hang(sink: type[write._Parquet]) -> None:
-    output = write.Output(Path("out"), lambda: sink(Path("/dev/full"), FRAME.schema), None)
+    output = write.Output(Path("out"), lambda: sink(Path("/dev/full"), FRAME.schema))
     large = pl.DataFrame({"id": ["1"] * 9999, "text": ["a b c"] * 9999, "stars": [1] * 9999})
 
     def write_much() -> None:
@@ -158,15 +191,17 @@ def test_answers_never_take_the_name_of_an_input_column(taken: list[str], label:
 
 
 @pytest.mark.parametrize(
-    ("first", "n", "path"),
+    ("inputs", "path"),
     [
-        ("in/reviews.parquet", 1, "reviews.labelled.parquet"),
-        ("reviews.csv.gz", 1, "reviews.labelled.parquet"),
-        ("-", 1, "reviews.labelled.parquet"),
-        ("a.csv", 2, "reviews.labelled.parquet"),
-        ("hf://owner/name:train", 1, "name.labelled.parquet"),
-        ("folder/", 1, "folder.labelled.parquet"),
+        (["in/reviews.parquet"], "reviews.labelled.parquet"),
+        (["reviews.2023.csv"], "reviews.2023.labelled.parquet"),
+        (["shop.JSONL.gz"], "shop.labelled.parquet"),
+        (["-"], "reviews.labelled.parquet"),
+        (["a.csv", "b.csv"], "reviews.labelled.parquet"),
+        (["shop/*.csv"], "reviews.labelled.parquet"),
+        (["hf://owner/name/config:train"], "name.labelled.parquet"),
+        (["folder/"], "folder.labelled.parquet"),
     ],
 )
-def test_the_default_output_is_named_after_the_table(first: str, n: int, path: str) -> None:
-    assert write.default_output(first, n) == Path(path)
+def test_the_default_output_is_named_after_the_table(inputs: list[str], path: str) -> None:
+    assert write.default_output(inputs) == Path(path)

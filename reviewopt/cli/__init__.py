@@ -102,29 +102,33 @@ def run(arguments: list[str]) -> int:
 
 def _exit_code(error: BaseException) -> int:
     """Say what happened, and give it its exit code."""
+    code = EXIT_BUG
     if isinstance(error, typer.Exit):
-        return error.exit_code
-    if isinstance(error, BrokenPipeError) or isinstance(
-        error.__context__, BrokenPipeError
-    ):  # rich makes it a SystemExit
-        _mute_stdout()
-        return 0
-    if isinstance(error, typer.TyperException):
-        error.show()  # type: ignore[attr-defined]
-        return EXIT_USAGE
-    if isinstance(error, ReviewoptError):
+        code = error.exit_code
+    elif isinstance(error, ReviewoptError):
+        code = error.exit_code
         print(f"reviewopt: {error}", file=sys.stderr)
-        return error.exit_code
-    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
-        print("interrupted; no output was written", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    traceback.print_exception(error)
-    print("this is a bug in reviewopt; please report it with the lines above", file=sys.stderr)
-    return EXIT_BUG
+    elif isinstance(error, typer.TyperException):
+        code = EXIT_USAGE
+        error.show()  # type: ignore[attr-defined]
+    elif isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        code = EXIT_INTERRUPTED
+        print("interrupted; `reviewopt report` says how far it came", file=sys.stderr)
+    elif any(isinstance(cause, BrokenPipeError) for cause in (error, error.__context__)):  # rich makes it a SystemExit
+        code = 0
+        _mute_stdout()
+    elif isinstance(error, OSError) and error.errno is not None:  # a full disk or the like: no bug of ours
+        code = EXIT_USAGE
+        print(f"reviewopt: {error}", file=sys.stderr)
+        _mute_stdout()
+    else:
+        traceback.print_exception(error)
+        print("this is a bug in reviewopt; please report it with the lines above", file=sys.stderr)
+    return code
 
 
 def _mute_stdout() -> None:
-    """Nobody reads on: keep the interpreter from failing again when it flushes."""
+    """Keep the interpreter from failing again when it flushes what cannot be written."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

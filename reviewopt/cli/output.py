@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+
+_WIDE: Final = 120
 
 
 class Format(StrEnum):
@@ -29,8 +33,11 @@ HomeOption = Annotated[
 ]
 
 
-def stdout() -> Console:
-    """Return the console for results."""
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """Return a console; off a terminal it is wide enough for every table."""
     from rich.console import Console
 
-    return Console()
+    made = Console(stderr=stderr, quiet=quiet)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = _WIDE
+    return made

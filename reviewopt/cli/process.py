@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import polars as pl
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from reviewopt import config, pipeline, report, runs, write
 from reviewopt.cli import opening
-from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, stdout
+from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 from reviewopt.config import Config, Setting
 from reviewopt.data import Task
 from reviewopt.dedup import answer_schema
@@ -97,26 +98,29 @@ def command(
         "columns.label_map": label_map,
     }
     merged, settings = config.load(flags, file=config_file)
+    settings = (*settings, runs.home_setting(home))
+    as_json = as_json or format_ is Format.JSON
     if show_config:
-        terminal.show_settings(stdout(), settings)
+        _show_settings(settings, as_json=as_json)
         return
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
-    notes = Console(stderr=True, quiet=quiet)
+    notes = console(stderr=True, quiet=quiet)
     task_ = config.load_task(merged.process.task)
     with opening.table(merged, tables, task_, stdin_format=stdin_format) as table:
-        job = _open_job(merged, settings, table, task_, output, force=force, home=home)
+        job = _open_job(merged, settings, tables, table, task_, output, force=force, home=home)
         for note in job.notes:
             notes.print(Text(note), soft_wrap=True)
         with ProgressDisplay(notes, quiet=quiet) as progress:
             run = pipeline.process(job, progress)
     to_stderr = str(job.output.path) == write.STDOUT
-    _show(run, to_stderr=to_stderr, quiet=quiet, as_json=as_json or format_ is Format.JSON)
+    _show(run, to_stderr=to_stderr, quiet=quiet, as_json=as_json)
 
 
 def _open_job(
     merged: Config,
     settings: tuple[Setting, ...],
+    tables: Sequence[str],
     table: Table,
     task: Task,
     output: Path | None,
@@ -125,12 +129,13 @@ def _open_job(
     home: Path | None,
 ) -> pipeline.Job:
     model, record = opening.local_model(merged.process.local_model, task)
-    path = output or write.default_output(table.names[0], len(table.names))
+    path = output or write.default_output(tables)
     names = write.answer_names(task.field.name, list(table.schema))
     schema = pl.Schema({**table.schema, **{names[key]: dtype for key, dtype in answer_schema(model.labels).items()}})
     notes = list(table.notes)
     if names["label"] != task.field.name:
-        notes.append(f"the table has a column {task.field.name}: the answers are in {names['label']} and its kin")
+        taken = set(table.schema) & set(write.answer_names(task.field.name, []).values())
+        notes.append(f"the table has {', '.join(sorted(taken))}: the answers are in {', '.join(names.values())}")
     return pipeline.Job(
         table=table,
         task=task,
@@ -145,13 +150,20 @@ def _open_job(
     )
 
 
+def _show_settings(settings: Sequence[Setting], *, as_json: bool) -> None:
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(settings), indent=2).decode())
+    else:
+        terminal.show_settings(console(), settings)
+
+
 def _show(run: Run, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
     made = report.Report(schema_version=report.SCHEMA_VERSION, state="done", run=run)
     if as_json:
         print(report.to_json(made), file=sys.stderr if to_stderr else sys.stdout)
     elif not quiet:
-        console = Console(stderr=to_stderr)
-        terminal.show_report(console, made)
-        console.print(
+        shown = console(stderr=to_stderr)
+        terminal.show_report(shown, made)
+        shown.print(
             Text("next: reviewopt report --json, for a program; reviewopt train --help, for a model of your own")
         )

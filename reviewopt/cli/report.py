@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reviewopt import report, runs
-from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, stdout
+from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 
 
 def command(
@@ -30,4 +30,4 @@ def command(
         return
     from reviewopt.render import terminal
 
-    terminal.show_report(stdout(), made)
+    terminal.show_report(console(), made)

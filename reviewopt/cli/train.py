@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
 from reviewopt import config, pipeline
 from reviewopt.cli import opening
-from reviewopt.cli.output import Format, FormatOption, JsonOption, stdout
+from reviewopt.cli.output import Format, FormatOption, JsonOption, console
 from reviewopt.errors import InputError, UsageError
 from reviewopt.local import train
 from reviewopt.render import terminal
@@ -64,8 +64,8 @@ def command(
         "columns.label_map": label_map,
     }
     merged, _ = config.load(flags, file=config_file)
-    card_path = _check_place(output, force=force)
-    notes = Console(stderr=True, quiet=quiet)
+    card_path = _check_place(output, tables, force=force)
+    notes = console(stderr=True, quiet=quiet)
     task_ = config.load_task(merged.process.task)
     with opening.table(merged, tables, task_) as table, notes.status("reading and training"):
         for note in table.notes:
@@ -84,11 +84,14 @@ def command(
     if as_json or format_ is Format.JSON:
         print(json.dumps(trained.card, indent=2))
     elif not quiet:
-        terminal.show_card(stdout(), trained.card, output)
+        terminal.show_card(console(), trained.card, output)
 
 
-def _check_place(output: Path, *, force: bool) -> Path:
+def _check_place(output: Path, tables: Sequence[str], *, force: bool) -> Path:
     card = output.with_suffix(".card.json")
+    for path in (output, card):
+        if path.exists() and any(Path(table).exists() and path.samefile(table) for table in tables):
+            raise UsageError(f"{path} is the table that is read; name another file with -o")
     if not output.parent.is_dir():
         raise InputError(f"{output}: there is no folder {output.parent}; make it first")
     for path in (output, card):

@@ -19,6 +19,7 @@ from reviewopt.runs import Run
 
 _BAR_WIDTH: Final = 8
 _MOST_GROUPS: Final = 6
+_MANY_COPIES: Final = 0.02
 _SOURCE_WORDS: Final = {"empty": "no text", "exact": "exact copies", "local": "local model"}
 
 
@@ -68,6 +69,7 @@ def _card_share(share: Mapping[str, float | None]) -> str:
 def show_settings(console: Console, settings: Sequence[Setting]) -> None:
     """Print every setting with its origin."""
     table = _table("setting", "value", "from")
+    table.columns[1].no_wrap = table.columns[2].no_wrap = False
     for setting in settings:
         table.add_row(Text(setting.name), Text(str(setting.value)), Text(setting.origin))
     console.print(table)
@@ -135,6 +137,11 @@ def _costs(run: Run) -> Text:
 
 
 def _remarks(run: Run) -> Iterable[str]:
+    if run.accuracy is not None and (run.reuse_rate or 0) > _MANY_COPIES:
+        yield (
+            f"{_percent(run.reuse_rate or 0)} of the reviews are copies of earlier ones: the intervals take each row "
+            "as a case of its own, and would be wider for as many different reviews"
+        )
     if run.n_outside_languages:
         share = _percent(run.n_outside_languages / run.n_rows)
         known = f" ({', '.join(run.model.languages)})" if run.model.languages else ""
@@ -152,7 +159,8 @@ def _last_line(report: Report) -> Text:
         return Text(f"this run was killed after {run.n_rows:,} reviews and left no output; run it again")
     if report.state != "done":
         return Text(f"this run {'was interrupted' if report.state == 'interrupted' else 'failed'}: {run.error}")
-    text = f"{run.n_rows:,} reviews labelled in {run.output}"
+    place = "standard output" if run.output == "-" else run.output
+    text = f"{run.n_rows:,} {'review' if run.n_rows == 1 else 'reviews'} labelled in {place}"
     if run.accuracy is not None:
         overall = run.accuracy.overall
         error = "" if overall.calibration_error is None else f", ECE {100 * overall.calibration_error:.1f} %"
@@ -166,7 +174,9 @@ def _last_line(report: Report) -> Text:
 def _share(estimate: Estimate) -> str:
     if estimate.value is None or estimate.low is None or estimate.high is None:
         return "not measured"
-    return f"{100 * estimate.value:.1f} ({100 * estimate.low:.1f}-{100 * estimate.high:.1f})"
+    shares = (estimate.value, estimate.low, estimate.high)
+    value, low, high = (f"{100 * share:.1f}".replace("100.0", "100") for share in shares)
+    return f"{value} ({low}-{high})"
 
 
 def _percent(share: float) -> str:
