@@ -268,7 +268,117 @@ def test_the_label_column_does_not_depend_on_the_chunk_size() -> None:
     assert labels(frame, chunk_rows=1) == labels(frame) == ["negative", "positive", "positive"]
 
 
+@pytest.mark.parametrize("prefix", ["", "reviewopt_"])
+def test_answers_of_an_earlier_run_are_no_labels(prefix: str) -> None:
+    answers = {f"sentiment_{key}": ["x"] for key in ("confidence", "source", "cost_usd")}
+    again = {f"{prefix}sentiment{key}": ["x"] for key in ("", "_confidence", "_source", "_cost_usd")}
+    written(
+        pl.DataFrame({"text": ["a"], "rating": [1], "sentiment": ["positive"], **answers} | (again if prefix else {}))
+    )
+    assert read("r.parquet")[1]["label"].to_list() == ["negative"]
+    with opened("r.parquet") as table:
+        note = "'sentiment' is not used as the label: an earlier run wrote it (--label-column chooses)"
+        assert note in table.notes
+    assert read("r.parquet", choice=ColumnChoice(label="sentiment"))[1]["label"].to_list() == ["positive"]
+
+
+def test_a_label_column_beside_only_some_answer_columns_is_used() -> None:
+    assert labels(pl.DataFrame({"text": ["a"], "sentiment": ["positive"], "sentiment_source": ["x"]})) == ["positive"]
+
+
+def test_a_label_map_without_a_label_column_is_a_usage_error() -> None:
+    with pytest.raises(UsageError, match="no label column to map"):
+        opened(written(REVIEWS), choice=ColumnChoice(label="none"), label_map="1=negative")
+
+
+def test_an_empty_tenant_or_category_is_none_in_the_reviews_only() -> None:
+    frame = pl.DataFrame({"text": ["a", "b"], "title": ["", "x"], "brand": ["", "x"], "category": ["", None]})
+    table, reviews = read(written(frame))
+    assert_frame_equal(table, frame)
+    assert reviews["tenant"].to_list() == [None, "x"]
+    assert reviews["category"].to_list() == [None, None]
+    assert reviews["title"].to_list() == ["", "x"]
+
+
 # Several inputs
+
+
+def test_a_label_error_counts_the_rows_of_its_file() -> None:
+    pl.DataFrame({"text": ["a"] * 5, "rating": ["1"] * 5}).write_csv("m1.csv")
+    pl.DataFrame({"text": ["a"] * 5, "rating": ["1", "2", "3", "9", "1"]}).write_csv("m2.csv")
+    for chunk_rows in (2, 50):
+        with pytest.raises(InputError, match=r"m2.csv, row 3 \(from 0\): column 'rating' holds 9") as caught:
+            read("m1.csv", "m2.csv", chunk_rows=chunk_rows)
+        assert "run from" not in str(caught.value)
+
+
+def test_a_table_that_is_named_twice_is_read_once_with_a_note() -> None:
+    Path("in").mkdir()
+    REVIEWS.write_csv("in/a.csv")
+    REVIEWS.write_csv("in/b.csv")
+    with opened("in/a.csv", "in", Path.cwd() / "in/*.csv") as table:
+        assert table.names == ("in/a.csv", "in/b.csv")
+        assert table.n_rows is None
+        assert "in/a.csv is left out: it is read already, as in/a.csv" in table.notes
+        assert f"{Path.cwd()}/in/b.csv is left out: it is read already, as in/b.csv" in table.notes
+        assert len(pl.concat([chunk.table for chunk in table.chunks()])) == 8
+
+
+@pytest.mark.parametrize("given", ["in", "in/*", "in/*.csv"])
+def test_labelled_tables_are_left_out_of_folders_but_not_when_named(given: str) -> None:
+    Path("in").mkdir()
+    REVIEWS.write_csv("in/a.csv")
+    REVIEWS.write_csv("in/a.labelled.csv")
+    with opened(given) as table:
+        assert table.names == ("in/a.csv",)
+        assert "in/a.labelled.csv is left out: an earlier run wrote it (name the file to label it)" in table.notes
+    for named in ("in/a.labelled.csv", "in/*.labelled.csv"):
+        assert opened(named).names == ("in/a.labelled.csv",)
+    Path("in/a.csv").unlink()
+    with pytest.raises(InputError, match="only labelled tables of earlier runs"):
+        opened(given)
+
+
+def test_the_inputs_are_known_as_they_were_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", _Stdin(b"text\na\n"))
+    Path("in").mkdir()
+    REVIEWS.write_csv("in/a.csv")
+    with opened("in/", "-") as table:
+        assert table.inputs == ("in/", "-")
+
+
+@pytest.mark.parametrize(
+    ("types", "together"),
+    [
+        ((pl.Decimal(30, 2), pl.Decimal(30, 4)), pl.Decimal(32, 4)),
+        ((pl.Decimal(38, 2), pl.Decimal(38, 10)), pl.String()),
+        ((pl.Decimal(10, 2), pl.Int64()), pl.Decimal(22, 2)),
+        ((pl.Decimal(10, 2), pl.Float64()), pl.String()),
+        ((pl.Int64(), pl.UInt64()), pl.String()),
+        ((pl.Int64(), pl.Int8()), pl.Int64()),
+        ((pl.Int64(), pl.Float32()), pl.Float64()),
+        ((pl.List(pl.Int64()), pl.List(pl.UInt64())), pl.List(pl.String())),
+    ],
+    ids=str,
+)
+def test_columns_of_two_types_meet_in_one_that_holds_both(
+    types: tuple[pl.DataType, pl.DataType], together: pl.DataType
+) -> None:
+    for i, dtype in enumerate(types):
+        x = pl.Series("x", [[3]] if dtype.is_nested() else [3], dtype=dtype)
+        pl.DataFrame([x, pl.Series("text", ["a"])]).write_parquet(f"{i}.parquet")
+    table, _ = read("0.parquet", "1.parquet")
+    assert table.schema["x"] == together
+    back, _ = read("1.parquet", "0.parquet")
+    assert back.schema["x"] == together
+
+
+def test_decimals_keep_their_digits() -> None:
+    for i, scale in enumerate((2, 4)):
+        x = pl.Series("x", ["1234567890123456789012345.67"]).cast(pl.Decimal(30, scale))
+        pl.DataFrame([x, pl.Series("text", ["a"])]).write_parquet(f"{i}.parquet")
+    table, _ = read("0.parquet", "1.parquet")
+    assert table["x"].cast(pl.String).str.strip_chars_end("0").to_list() == ["1234567890123456789012345.67"] * 2
 
 
 def test_several_files_are_one_table_with_the_file_of_each_row() -> None:
@@ -304,9 +414,14 @@ def test_an_input_with_a_source_file_of_its_own_keeps_it() -> None:
     assert table["reviewopt_source_file"].to_list() == ["a.csv"] * 4 + ["b.csv"] * 4
 
 
-def test_whole_numbers_that_would_be_rounded_are_refused() -> None:
-    pl.DataFrame({"id": [2**53 + 1], "text": ["a"]}).write_parquet("a.parquet")
-    pl.DataFrame({"id": [1.5], "text": ["a"]}).write_parquet("b.parquet")
+@pytest.mark.parametrize(
+    ("whole", "other"),
+    [(2**53 + 1, 1.5), ([1, None, 2**53 + 1], [1.5]), ({"a": [2**63 - 1]}, {"a": [1.5]})],
+    ids=str,
+)
+def test_whole_numbers_that_would_be_rounded_are_refused(whole: object, other: object) -> None:
+    pl.DataFrame({"id": [whole], "text": ["a"]}).write_parquet("a.parquet")
+    pl.DataFrame({"id": [other], "text": ["a"]}).write_parquet("b.parquet")
     with pytest.raises(InputError, match=r"a.parquet: column 'id' holds whole numbers too large"):
         read("a.parquet", "b.parquet")
 
@@ -335,6 +450,10 @@ class _Stdin:
         (REVIEWS.write_json().encode(), None),
         (b"\n" + REVIEWS.write_ndjson().encode(), "jsonl"),
         (gzip.compress(REVIEWS.write_csv().encode()), "csv"),
+        (REVIEWS.write_ndjson().encode("utf-16"), None),
+        (REVIEWS.write_json().encode("utf-16-be"), None),
+        (REVIEWS.write_csv().encode("utf-16-le"), None),
+        (REVIEWS.write_ndjson().encode("utf-32"), None),
     ],
 )
 def test_standard_input_is_spooled_privately_and_removed(
@@ -360,6 +479,21 @@ def test_nothing_stays_behind_when_standard_input_cannot_be_opened(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("inputs", "given", "message"),
+    [
+        (["r.parquet"], "csv", "standard input .csv., which is not read"),
+        (["-"], "xls", "cannot be read as 'xls'; known: csv, tsv, json, jsonl, ndjson"),
+        (["r.parquet"], "xls", "cannot be read as 'xls'; known: csv, tsv"),
+        (["-", "-"], None, "once only"),
+    ],
+)
+def test_flags_for_standard_input_that_cannot_be_meant(inputs: list[str], given: str | None, message: str) -> None:
+    written(REVIEWS)
+    with pytest.raises(UsageError, match=message):
+        opened(*inputs, stdin_format=given)
+
+
 # Fingerprint
 
 
@@ -372,7 +506,18 @@ def test_the_fingerprint_follows_the_content_and_not_the_name(name: str) -> None
     assert opened(copy).fingerprint() == first
     changed = REVIEWS.with_columns(other=pl.Series(["x", "y", "Z", ""]))
     assert opened(written(changed, name)).fingerprint() != first
-    assert opened(copy, copy).fingerprint() != first
+    second = Path("second-" + name)
+    second.write_bytes(copy.read_bytes())
+    assert opened(copy, second).fingerprint() != first
+
+
+def test_the_fingerprint_is_known_once_all_rows_were_read() -> None:
+    REVIEWS.write_csv("a.csv")
+    expected = opened("a.csv").fingerprint()
+    with opened("a.csv") as table:
+        _ = list(table.chunks())
+        Path("a.csv").unlink()
+        assert table.fingerprint() == expected
 
 
 def test_importing_load_imports_neither_datasets_nor_pyarrow() -> None:

@@ -105,11 +105,20 @@ def find(schema: pl.Schema, choice: ColumnChoice, name: str) -> Found:
         raise _no_text(schema, name)
     label = taken.get("label")
     used = {column for column in taken.values() if column}
-    found = (label,) if label else () if "label" in taken else tuple(_candidates(schema, "label", used))
+    by_name = _candidates(schema, "label", used) if "label" not in taken else []
+    ours = [column for column in by_name if _is_answer(schema, column)]
+    note = "'{}' is not used as the label: an earlier run wrote it (--label-column chooses)"
+    notes += [note.format(shown(column, 40)) for column in ours]
+    found = (label,) if label else tuple(column for column in by_name if column not in ours)
     return Found(
         text=taken["text"], title=taken["title"], id=taken["id"], tenant=taken["tenant"], category=taken["category"],
         labels=found, label_is_chosen=label is not None, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _is_answer(schema: pl.Schema, column: str) -> bool:
+    """Whether we wrote the column, as those beside it show: judged by it, our answers would always be right."""
+    return all(f"{column}_{key}" in schema for key in ("confidence", "source", "cost_usd"))
 
 
 def _folded(column: str) -> str:

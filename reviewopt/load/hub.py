@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -13,7 +13,6 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from reviewopt.errors import InputError, UsageError
-from reviewopt.load.fingerprint import rows_digest
 from reviewopt.load.places import HUB
 from reviewopt.load.source import CHUNK_BYTES, Source, reason, shown, sliced
 
@@ -23,8 +22,8 @@ _DEFAULT_SPLIT: Final = "train"
 _ADVICE: Final = "check the name, the network and HF_TOKEN, or download it and give its folder"
 
 
-def open_hub(address: str) -> Source:
-    """`hf://owner/name[/config][:split]` as a Source, streamed.
+def open_hub(address: str, head_rows: int = _BATCH_ROWS) -> Source:
+    """`hf://owner/name[/config][:split]` as a Source, streamed; `head_rows` are fetched at once.
 
     Raises:
         UsageError: The address is malformed.
@@ -38,7 +37,7 @@ def open_hub(address: str) -> Source:
         raise UsageError(f"{shown(address)}: the owner is missing; write hf://owner/name")
     with _datasets(address) as datasets:
         data = datasets.load_dataset(owner + repository, config, streaming=True)
-    return _source(_split(data, split, address), address)
+    return _source(_split(data, split, address), address, head_rows)
 
 
 def open_saved(path: Path, name: str) -> Source:
@@ -73,8 +72,12 @@ def _datasets(name: str) -> Iterator[Any]:
     import datasets
 
     bars, level = datasets.are_progress_bars_disabled(), datasets.logging.get_verbosity()
+    # It says each time that it tries again; the error at the end is ours.
+    network = logging.getLogger("huggingface_hub")
+    network_level = network.level
     datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    network.setLevel(logging.ERROR)
     try:
         yield datasets
     except (InputError, UsageError):
@@ -82,6 +85,7 @@ def _datasets(name: str) -> Iterator[Any]:
     except Exception as error:  # its network, builders and file systems raise dozens of unrelated types
         raise InputError(f"{shown(name)}: the data set cannot be read ({reason(error)}); {_ADVICE}") from error
     finally:
+        network.setLevel(network_level)
         datasets.logging.set_verbosity(level)
         if not bars:
             datasets.enable_progress_bars()
@@ -99,27 +103,22 @@ def _split(data: Any, split: str | None, name: str) -> Any:
     return data[wanted]
 
 
-def _source(data: Any, name: str) -> Source:
+def _source(data: Any, name: str, head_rows: int = _BATCH_ROWS) -> Source:
     def frames(chunk_rows: int) -> Iterator[pl.DataFrame]:
         return _frames(data, name, chunk_rows)
 
-    head = next(_frames(data, name, _BATCH_ROWS), None)
+    head = next(_frames(data, name, min(_BATCH_ROWS, head_rows)), None)
     if head is None:
         raise InputError(f"{shown(name)}: the data set is empty; a table needs at least one row")
     n_rows = len(data) if hasattr(data, "num_rows") else None
+    # A streamed data set may not know its features.
+    class_names = {
+        column: tuple(feature.names) for column, feature in (data.features or {}).items() if hasattr(feature, "names")
+    }
     return Source(
-        name=name, schema=head.schema, head=lambda: head, n_rows=n_rows, frames=frames, digest=_digest(frames)
-    )
-
-
-def _digest(frames: Callable[[int], Iterator[pl.DataFrame]]) -> Callable[[], bytes]:
-    def digest() -> bytes:
-        total = hashlib.sha256()
-        for frame in frames(_BATCH_ROWS):
-            total.update(rows_digest(frame))
-        return total.digest()
-
-    return digest
+        name=name, schema=head.schema, head=lambda: head, n_rows=n_rows, frames=frames, digest=None,
+        class_names=class_names,
+    )  # fmt: skip
 
 
 def _frames(data: Any, name: str, chunk_rows: int) -> Iterator[pl.DataFrame]:

@@ -82,7 +82,8 @@ def _elements(data: bytes, name: str, n_before: int) -> tuple[bytes, int, int]:
     buffer = np.frombuffer(data, np.uint8)
     # `[` and `]` differ from `{` and `}` in one bit, those two from each other in two: one test finds all four.
     at = np.flatnonzero((((buffer | 32) - np.uint8(ord("{"))) & 0xFD) == 0)
-    at = at[np.searchsorted(_quotes(buffer), at) % 2 == 0]
+    quotes = _quotes(buffer)
+    at = at[np.searchsorted(quotes, at) % 2 == 0]
     step = np.where(buffer[at] & 2, 1, -1)  # opening brackets have the bit of 2
     depth = np.cumsum(step)
     below = np.flatnonzero(depth < 0)
@@ -93,6 +94,7 @@ def _elements(data: bytes, name: str, n_before: int) -> tuple[bytes, int, int]:
         return b"", 0, 0
     starts = at[(depth == 1) & (step == 1)][: len(ends)]
     used = int(ends[-1]) + 1
+    _refuse_raw_breaks(buffer[:used], quotes, ends, name, n_before)
     text = np.frombuffer(data[:used].replace(b"\n", b" ").replace(b"\r", b" "), np.uint8).copy()
     between = _between(starts, ends)
     _check_between(text, between, starts, name, n_before)
@@ -113,6 +115,14 @@ def _quotes(buffer: Bytes) -> Offsets:
     odd_ends = run_ends[n_in_run % 2 == 1]
     before = np.minimum(np.searchsorted(odd_ends, quotes - 1), max(0, len(odd_ends) - 1))
     return quotes[odd_ends[before] != quotes - 1] if len(odd_ends) else quotes
+
+
+def _refuse_raw_breaks(buffer: Bytes, quotes: Offsets, ends: Offsets, name: str, n_before: int) -> None:
+    breaks = np.flatnonzero((buffer == ord("\n")) | (buffer == ord("\r")))
+    inside = breaks[np.searchsorted(quotes, breaks) % 2 == 1]
+    if len(inside):
+        n = n_before + 1 + int(np.searchsorted(ends, inside[0]))
+        raise InputError(f"{name}, element {n:,}: not valid JSON (a line break within a string); write it as \\n")
 
 
 def _between(starts: Offsets, ends: Offsets) -> Offsets:

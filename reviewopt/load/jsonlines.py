@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import msgspec
 import numpy as np
@@ -16,7 +16,7 @@ from polars.exceptions import PanicException, PolarsError
 
 from reviewopt.errors import InputError
 from reviewopt.load import jsonarray
-from reviewopt.load.dtypes import json_merged, storable
+from reviewopt.load.dtypes import exact, floats_as_text, json_merged, storable
 from reviewopt.load.fingerprint import file_digest
 from reviewopt.load.source import HEAD_BYTES, HEAD_ROWS, Source, first, reason, shown, sliced
 from reviewopt.load.stream import BLOCK_BYTES, Compression, n_of, text_blocks
@@ -79,6 +79,7 @@ def _surveyed(blocks: Callable[[], Iterator[tuple[bytes, int]]], name: str, unit
     dtypes: dict[str, pl.DataType] = {}
     schema = pl.Schema()
     n_rows = n_lone = 0
+    has_long = False
     for data, line in blocks():
         text, n = _without_lone_surrogates(data)
         n_lone += n
@@ -90,9 +91,32 @@ def _surveyed(blocks: Callable[[], Iterator[tuple[bytes, int]]], name: str, unit
         except (PolarsError, PanicException, OSError, RecursionError) as error:
             _refuse(text, name, unit, line, error)
         n_rows += _n_objects(data)
+        has_long = has_long or _may_hold_long_numbers(data)
     if not n_rows:
         raise InputError(f"{name}: the file is empty; a table needs at least one row")
-    return schema, n_rows, n_lone
+    return _exact(schema, blocks, name, unit) if has_long else schema, n_rows, n_lone
+
+
+def _exact(schema: pl.Schema, blocks: Callable[[], Iterator[tuple[bytes, int]]], name: str, unit: str) -> pl.Schema:
+    """The schema with String for floats that would round a whole number: an id must stay as it is."""
+    dtypes = {column: dtype for column, dtype in schema.items() if floats_as_text(dtype) != dtype}
+    if not dtypes:
+        return schema
+    for data, line in blocks():
+        if _may_hold_long_numbers(data):
+            texts = pl.Schema({column: floats_as_text(dtype) for column, dtype in dtypes.items()})
+            frame = _read(_without_lone_surrogates(data)[0], name, unit, line, texts)
+            dtypes = {column: exact(frame.get_column(column), dtype) for column, dtype in dtypes.items()}
+    return pl.Schema({**schema, **dtypes})
+
+
+def _may_hold_long_numbers(data: bytes) -> bool:
+    """Whether there may be 16 digits in a row, as many as 2^53 has."""
+    # Of 16 digits, every other one makes 8 in a row; half the bytes are half the work.
+    digits = np.frombuffer(data, np.uint8)[::2] - np.uint8(ord("0")) < 10
+    for n in (1, 2, 4):
+        digits = digits[:-n] & digits[n:]
+    return bool(digits.any())
 
 
 def _n_objects(data: bytes) -> int:
@@ -111,15 +135,18 @@ def _frames(
     blocks: Iterator[tuple[bytes, int]], name: str, unit: str, schema: pl.Schema, chunk_rows: int
 ) -> Iterator[pl.DataFrame]:
     for data, line in blocks:
-        text, _ = _without_lone_surrogates(data)
-        try:
-            frame = pl.read_ndjson(io.BytesIO(text), schema=schema)
-        except (PolarsError, PanicException, OSError) as error:
-            _refuse(text, name, unit, line, error)
+        frame = _read(_without_lone_surrogates(data)[0], name, unit, line, schema)
         expected = _n_objects(data)
         if frame.height != expected:
             raise InputError(f"{name}, from {unit} {line:,}: {expected:,} lines gave {frame.height:,} rows")
         yield from sliced(frame, chunk_rows)
+
+
+def _read(text: bytes, name: str, unit: str, line: int, schema: pl.Schema) -> pl.DataFrame:
+    try:
+        return pl.read_ndjson(io.BytesIO(text), schema=schema)
+    except (PolarsError, PanicException, OSError) as error:
+        _refuse(text, name, unit, line, error)
 
 
 def _without_lone_surrogates(data: bytes) -> tuple[bytes, int]:
@@ -148,18 +175,20 @@ def _may_hold_lone_surrogates(data: bytes) -> bool:
     return not np.array_equal(high + 6, low)
 
 
-def _refuse(data: bytes, name: str, unit: str, first_line: int, error: BaseException) -> None:
+def _refuse(data: bytes, name: str, unit: str, first_line: int, error: BaseException) -> NoReturn:
     """Finds the line that polars could not read.
 
     Raises:
         InputError: Always.
     """
     advice = "mend this line" if unit == "line" else "mend this element"
+    kinds: dict[str, str] = {}
     for n, line in enumerate(data.split(b"\n"), start=first_line):
         if not line.strip():
             continue
         try:
             value = msgspec.json.decode(line)
+            changed = _other_kind("", value, kinds)
         except RecursionError as bad:
             raise InputError(f"{name}, {unit} {n:,}: nested too deeply; leave such columns out") from bad
         except (msgspec.DecodeError, UnicodeDecodeError) as bad:
@@ -171,4 +200,28 @@ def _refuse(data: bytes, name: str, unit: str, first_line: int, error: BaseExcep
                 f"{name}, {unit} {n:,}: '{shown(line.decode(errors='replace'), 40)}' is not an object; "
                 "each row is an object with named columns"
             ) from error
+        if changed is not None:
+            place, kind, before = changed
+            raise InputError(
+                f"{name}, {unit} {n:,}: '{shown(place[1:], 40)}' is {kind} here and {before} in a {unit} before it; "
+                "make them agree, or leave the key out"
+            ) from error
     raise InputError(f"{name}, from {unit} {first_line:,}: {reason(error)}; {advice}") from error
+
+
+def _other_kind(place: str, value: object, kinds: dict[str, str]) -> tuple[str, str, str] | None:
+    """The first place at or below `place` whose kind is not the one in `kinds`, with both; new places are added."""
+    # Text meets every other kind in text.
+    if value is None or isinstance(value, str):
+        return None
+    kinds_of = {dict: "an object", list: "an array", bool: "true or false"}
+    kind = next((word for of, word in kinds_of.items() if isinstance(value, of)), "a number")
+    before = kinds.setdefault(place, kind)
+    if kind != before:
+        return place, kind, before
+    inner: list[tuple[str, object]] = []
+    if isinstance(value, dict):
+        inner = [(f"{place}.{key}", part) for key, part in value.items()]
+    elif isinstance(value, list):
+        inner = [(f"{place}[]", part) for part in value]
+    return next((found for key, part in inner if (found := _other_kind(key, part, kinds))), None)

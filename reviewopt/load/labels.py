@@ -159,6 +159,11 @@ def _no_labels(name: str, column: str, values: pl.Series, task: Task) -> str:
     )
 
 
+def named(values: pl.Series, names: tuple[str, ...]) -> pl.Series:
+    """The names behind whole numbers, as String; -1 is no label, as `datasets` has it."""
+    return values.cast(pl.String).replace({"-1": None} | {str(i): name for i, name in enumerate(names)})
+
+
 def labelled(values: pl.Series, mapping: LabelMap, task: Task, first_row: int, name: str) -> pl.Series:
     """Label names for the values of a label column; null stays null.
 
@@ -166,7 +171,7 @@ def labelled(values: pl.Series, mapping: LabelMap, task: Task, first_row: int, n
         values: The column, any number or string type, (n_rows,).
         mapping: What the values mean.
         task: The task whose labels are meant.
-        first_row: Number of the first row in the whole input, for the message.
+        first_row: Number of the first row within its file, for the message.
         name: The input, for the message.
 
     Returns:
@@ -204,21 +209,12 @@ def _from_numbers(numbers: pl.Series, mapping: LabelMap) -> pl.Series:
 def _uncovered(values: pl.Series, at: int, first_row: int, mapping: LabelMap, task: Task, name: str) -> str:
     value, column = shown(values[at], 30), shown(values.name, 40)
     where = f"{name}, row {first_row + at:,} (from 0): column '{column}' holds {value}"
-    low, high = _extent(values)
-    if low is None or high is None:
+    if cleaned(values[at : at + 1]).cast(pl.Float64, strict=False).is_null().all():
         return (
             f"{where}; labels: {', '.join(task.labels)}; say what it means, "
             f"for example --label-map '{value}={task.labels[0]}', or --label-column none"
         )
     return (
-        f"{where}, which is outside the mapping {mapping}; values here run from {low:g} to {high:g}; "
-        f"say what they mean, for example {EXAMPLE}, or --label-column none"
+        f"{where}, which is outside the mapping {mapping}; "
+        f"say what the numbers mean, for example {EXAMPLE}, or --label-column none"
     )
-
-
-def _extent(values: pl.Series) -> tuple[float | None, float | None]:
-    numbers = cleaned(values).cast(pl.Float64, strict=False).fill_nan(None).drop_nulls()
-    if not len(numbers):
-        return None, None
-    low, high = numbers.min(), numbers.max()
-    return (float(low), float(high)) if isinstance(low, float) and isinstance(high, float) else (None, None)

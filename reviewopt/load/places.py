@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
-from reviewopt.errors import InputError, UsageError
+from reviewopt.errors import InputError
 from reviewopt.load.source import shown
 from reviewopt.load.stream import Compression
 
@@ -24,6 +24,8 @@ _SAVED: Final = ("dataset_dict.json", "state.json")
 _ABOUT: Final = (*_SAVED, "dataset_info.json", "dataset_infos.json")
 HUB: Final = "hf://"
 STDIN: Final = "-"
+# How `write.default_output` names a labelled table.
+_LABELLED: Final = ".labelled."
 _KNOWN: Final = "parquet, csv, tsv, jsonl, ndjson, json, arrow, feather (csv, tsv and json also as .gz or .zst)"
 
 
@@ -37,19 +39,12 @@ class Place:
     compression: Compression | None = None
 
 
-def find(inputs: Sequence[str]) -> list[Place]:
-    """Every input that is meant, in the order given; folders and globs sorted by name. Standard input is not one.
+def find(given: str) -> list[Place]:
+    """The tables that one input means; folders and globs sorted by name. Standard input is not one.
 
     Raises:
         InputError: A file is missing or of an unknown format, a glob matches nothing, a folder holds no table.
-        UsageError: No input was named.
     """
-    if not inputs:
-        raise UsageError("no input; name a table, a folder, hf://owner/name, or - for standard input")
-    return [place for given in inputs for place in _places(given)]
-
-
-def _places(given: str) -> list[Place]:
     if given.startswith(HUB):
         return [Place(name=given, path=Path(), format="hub")]
     path = Path(given).expanduser()
@@ -67,6 +62,39 @@ def _places(given: str) -> list[Place]:
             raise InputError(f"{shown(given)}: no file matches; check the pattern, and quote it against the shell")
         return [_file(Path(match), match) for match in files]
     raise InputError(f"{shown(given)}: no such file or folder; check the path")
+
+
+def distinct(found: Sequence[tuple[str, list[Place]]]) -> tuple[list[Place], tuple[str, ...]]:
+    """Each table once, and none that an earlier run wrote unless it was named itself.
+
+    Args:
+        found: Each input as given, and its tables.
+
+    Returns:
+        The tables in order, and notes on those left out.
+
+    Raises:
+        InputError: A folder or glob holds nothing but tables of earlier runs.
+    """
+    places: dict[object, Place] = {}
+    notes: list[str] = []
+    for given, tables in found:
+        ours = [place for place in tables if place.name != given and _LABELLED in place.path.name]
+        if _LABELLED in given:
+            ours = []
+        if ours and len(ours) == len(tables):
+            raise InputError(
+                f"{shown(given)}: only labelled tables of earlier runs; name one of them to label it again"
+            )
+        for place in tables:
+            key = place.name if place.format == "hub" else place.path.resolve()
+            if place in ours:
+                notes.append(f"{shown(place.name)} is left out: an earlier run wrote it (name the file to label it)")
+            elif key in places:
+                notes.append(f"{shown(place.name)} is left out: it is read already, as {shown(places[key].name)}")
+            else:
+                places[key] = place
+    return list(places.values()), tuple(notes)
 
 
 def _file(path: Path, name: str) -> Place:

@@ -17,16 +17,19 @@ REVIEW_SCHEMA: Final = pl.Schema({column: pl.Int64() if column == "row" else pl.
 
 
 def to_reviews(
-    table: pl.DataFrame, columns: Columns, mapping: LabelMap, task: Task, first_row: int, name: str
-) -> pl.DataFrame:
+    table: pl.DataFrame, labels: pl.Series | None, columns: Columns, mapping: LabelMap, task: Task,
+    *, first_row: int, first_row_of_source: int, name: str,
+) -> pl.DataFrame:  # fmt: skip
     """The rows as reviews; height and order are kept, nothing is dropped.
 
     Args:
         table: Rows of the input.
+        labels: The values that play the label, by name where the input has names for its numbers.
         columns: Which column plays which role.
         mapping: What the label column's values mean.
         task: The task whose labels are meant.
         first_row: Number of the first row over all inputs.
+        first_row_of_source: Number of the first row within this input, for messages.
         name: The input, for messages.
 
     Returns:
@@ -45,12 +48,12 @@ def to_reviews(
         "review_id": ids,
         "title": _optional(table, columns.title, name),
         "text": as_text(table.get_column(columns.text), name),
-        "tenant": _optional(table, columns.tenant, name),
-        "category": _optional(table, columns.category, name),
+        "tenant": _optional(table, columns.tenant, name).replace("", None),
+        "category": _optional(table, columns.category, name).replace("", None),
         "label": _optional(table, None, name),
     }
-    if columns.label is not None:
-        parts["label"] = labelled(table.get_column(columns.label), mapping, task, first_row, name)
+    if labels is not None:
+        parts["label"] = labelled(labels, mapping, task, first_row_of_source, name)
     return pl.DataFrame([parts[column].alias(column) for column in REVIEW_COLUMNS], schema=REVIEW_SCHEMA)
 
 

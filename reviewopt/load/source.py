@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import polars as pl
@@ -29,8 +29,9 @@ class Source:
         schema: Schema of every frame.
         head: The first rows, or some of them, to look at their content; empty if there are none.
         frames: Streams the rows in order, in frames of at most the given number of rows. Raises InputError.
-        digest: A digest of the content; equal content gives an equal digest.
+        digest: A digest of the content; equal content gives an equal digest. None where only the rows can be digested.
         n_rows: Number of rows where it is known without reading them.
+        class_names: The names behind the whole numbers of a column, by column.
         notes: Lines for the user.
     """
 
@@ -38,8 +39,9 @@ class Source:
     schema: pl.Schema
     head: Callable[[], pl.DataFrame]
     frames: Callable[[int], Iterator[pl.DataFrame]]
-    digest: Callable[[], bytes]
+    digest: Callable[[], bytes] | None
     n_rows: int | None = None
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -17,8 +17,9 @@ from reviewopt.load import columns as columns_of
 from reviewopt.load import labels as labels_of
 from reviewopt.load import places, stdin
 from reviewopt.load.columns import ColumnChoice, Columns
+from reviewopt.load.fingerprint import rows_digest
 from reviewopt.load.reviews import to_reviews
-from reviewopt.load.source import Source, reading, shown
+from reviewopt.load.source import HEAD_ROWS, Source, reading, shown
 from reviewopt.load.union import Union, aligned, united
 
 
@@ -42,17 +43,19 @@ class Table:
     Attributes:
         columns: The column that plays each role.
         schema: Schema of `Chunk.table`.
-        names: The inputs as the user knows them.
+        inputs: The inputs as the user typed them; standard input is `-`.
+        names: The tables that were read: each file of a folder or glob.
         n_rows: Number of rows that will come, where it is known before they are read.
         notes: Lines for the user: what was chosen, and what was unusual.
     """
 
     def __init__(
         self, sources: Sequence[Source], union: Union, columns: Columns, mapping: labels_of.LabelMap, task: Task,
-        *, notes: tuple[str, ...], chunk_rows: int, limit: int | None, cleanup: ExitStack,
+        *, inputs: tuple[str, ...], notes: tuple[str, ...], chunk_rows: int, limit: int | None, cleanup: ExitStack,
     ) -> None:  # fmt: skip
         self.columns: Final = columns
         self.schema: Final = union.schema
+        self.inputs: Final = inputs
         self.names: Final = tuple(source.name for source in sources)
         self.n_rows: Final = _total(sources, limit)
         self.notes: Final = notes
@@ -60,9 +63,10 @@ class Table:
         self._union = union
         self._mapping = mapping
         self._task = task
-        self._chunk_rows = chunk_rows
+        self._chunk_rows = chunk_rows if limit is None else min(chunk_rows, limit)
         self._limit = limit
         self._cleanup = cleanup
+        self._fingerprint: str | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -81,29 +85,61 @@ class Table:
             InputError: A row cannot be read or labelled; the message names the input and the place in it.
         """
         row = 0
+        for source, row_of_source, frame in self._rows():
+            table = aligned(frame, source, self._union)
+            reviews = to_reviews(
+                table, self._label_values(source, frame, table), self.columns, self._mapping, self._task,
+                first_row=row, first_row_of_source=row_of_source, name=source.name,
+            )  # fmt: skip
+            row += table.height
+            yield Chunk(table=table, reviews=reviews)
+
+    def _label_values(self, source: Source, frame: pl.DataFrame, table: pl.DataFrame) -> pl.Series | None:
+        column = self.columns.label
+        if column is None:
+            return None
+        names = source.class_names.get(column)
+        return table.get_column(column) if names is None else labels_of.named(frame.get_column(column), names)
+
+    def _rows(self) -> Iterator[tuple[Source, int, pl.DataFrame]]:
+        """Each source, a row number in it, and its rows from there, up to the limit; then the fingerprint is known."""
+        total, n_left = hashlib.sha256(), self._limit
         for source in self._sources:
-            for frame in source.frames(self._chunk_rows):
-                table = aligned(frame, source, self._union)
-                if self._limit is not None:
-                    table = table.head(self._limit - row)
-                if table.height:
-                    reviews = to_reviews(table, self.columns, self._mapping, self._task, row, source.name)
-                    row += table.height
-                    yield Chunk(table=table, reviews=reviews)
-                if row == self._limit:
-                    return
+            row, rows = 0, hashlib.sha256()
+            if source.digest is not None:
+                with reading(source.name, "check the path and its permissions"):
+                    total.update(source.digest())
+            for whole in source.frames(self._chunk_rows):
+                frame = whole if n_left is None else whole.head(n_left)
+                n_left = None if n_left is None else n_left - frame.height
+                if source.digest is None:
+                    rows.update(rows_digest(frame))
+                if frame.height:
+                    yield source, row, frame
+                row += frame.height
+                if n_left == 0:
+                    break
+            if source.digest is None:
+                total.update(rows.digest())
+            if n_left == 0:
+                break
+        self._fingerprint = total.hexdigest()
 
     def fingerprint(self) -> str:
         """SHA-256 in hex over the digests of the inputs in order: equal content gives an equal fingerprint.
 
-        Files are digested as they lie on disk, under any name; data sets row by row. It notices every change, but is
-        no proof against forgery (see `fingerprint.file_digest`).
+        Files are digested as they lie on disk, under any name, just before their rows are read; data sets row by row as
+        these pass. With a limit, data sets count as far as it goes, and inputs that it does not reach do not count.
+        Once `chunks` has come to its end nothing is read again; before that, all rows are. It notices every change, but
+        is no proof against forgery (see `fingerprint.file_digest`).
+
+        Raises:
+            InputError: A row cannot be read, where they were not read before.
         """
-        total = hashlib.sha256()
-        for source in self._sources:
-            with reading(source.name, "it was moved or changed while it was read; start again"):
-                total.update(source.digest())
-        return total.hexdigest()
+        if self._fingerprint is None:
+            for _ in self._rows():
+                pass
+        return self._fingerprint or ""
 
 
 def _total(sources: Sequence[Source], limit: int | None) -> int | None:
@@ -144,9 +180,10 @@ def open_table(
         raise UsageError(f"a chunk of {chunk_rows} rows is not possible; use 1 or more")
     if limit is not None and limit < 1:
         raise UsageError(f"--limit {limit}: nothing would be read; use 1 or more")
+    _check(inputs, choice, label_map, stdin_format)
     mapping = labels_of.label_map(task, label_map)
     with ExitStack() as cleanup:
-        sources = _opened(inputs, stdin_format, cleanup)
+        sources, left_out = _opened(inputs, stdin_format, limit, cleanup)
         union = united(sources)
         head, name = _head(sources, union)
         found = columns_of.find(union.schema, choice, name)
@@ -155,31 +192,43 @@ def open_table(
             text=found.text, title=found.title, id=found.id, tenant=found.tenant, category=found.category,
             label=label.column if label else None,
         )  # fmt: skip
-        notes = (_chosen(columns, label, mapping), *found.notes, *label_notes, *union.notes)
+        notes = (_chosen(columns, label, mapping), *found.notes, *label_notes, *left_out, *union.notes)
         notes += tuple(note for source in sources for note in source.notes)
         return Table(
             sources, union, columns, mapping, task,
-            notes=notes, chunk_rows=chunk_rows, limit=limit, cleanup=cleanup.pop_all(),
+            inputs=tuple(inputs), notes=notes, chunk_rows=chunk_rows, limit=limit, cleanup=cleanup.pop_all(),
         )  # fmt: skip
 
 
-def _opened(inputs: Sequence[str], stdin_format: str | None, cleanup: ExitStack) -> list[Source]:
+def _check(inputs: Sequence[str], choice: ColumnChoice, label_map: str | None, stdin_format: str | None) -> None:
+    if not inputs:
+        raise UsageError("no input; name a table, a folder, hf://owner/name, or - for standard input")
     if inputs.count(places.STDIN) > 1:
         raise UsageError("standard input can be read once only; name - once")
-    sources = []
+    if stdin_format is not None:
+        stdin.check_format(stdin_format)
+        if places.STDIN not in inputs:
+            raise UsageError(f"a format for standard input ({stdin_format}), which is not read; name - to read it")
+    if label_map is not None and choice.label == columns_of.OFF:
+        raise UsageError("a label map, and no label column to map (--label-column none); leave one of them out")
+
+
+def _opened(
+    inputs: Sequence[str], stdin_format: str | None, limit: int | None, cleanup: ExitStack
+) -> tuple[list[Source], tuple[str, ...]]:
+    found = []
     for given in inputs:
         if given == places.STDIN:
             place = stdin.spool(sys.stdin.buffer, stdin_format)
             cleanup.callback(place.path.unlink, missing_ok=True)
-            sources.append(_source(place))
+            found.append((place.name, [place]))
         else:
-            sources += [_source(place) for place in places.find([given])]
-    if not sources:
-        places.find(inputs)
-    return sources
+            found.append((given, places.find(given)))
+    tables, notes = places.distinct(found)
+    return [_source(place, limit) for place in tables], notes
 
 
-def _source(place: places.Place) -> Source:
+def _source(place: places.Place, limit: int | None) -> Source:
     # Each reader is imported when it is needed: datasets alone takes a second.
     match place.format:
         case "parquet":
@@ -200,7 +249,7 @@ def _source(place: places.Place) -> Source:
         case "hub":
             from reviewopt.load import hub
 
-            return hub.open_hub(place.name)
+            return hub.open_hub(place.name, head_rows=limit or HEAD_ROWS)
         case "saved":
             from reviewopt.load import hub
 
@@ -222,7 +271,9 @@ def _head(sources: Sequence[Source], union: Union) -> tuple[pl.DataFrame, str]:
     for source in sources:
         frame = source.head()
         if frame.height:
-            return aligned(frame, source, union), source.name
+            table = aligned(frame, source, union)
+            named = [labels_of.named(frame.get_column(column), of) for column, of in source.class_names.items()]
+            return table.with_columns(named), source.name
     raise InputError(f"{', '.join(shown(source.name) for source in sources[:3])}: no rows; a table needs at least one")
 
 

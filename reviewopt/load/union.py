@@ -10,7 +10,7 @@ import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
 from reviewopt.errors import InputError
-from reviewopt.load.dtypes import merged_or_none
+from reviewopt.load.dtypes import merged_or_none, rounded
 from reviewopt.load.source import Source, reason, shown
 
 SOURCE_FILE: Final = "source_file"
@@ -98,9 +98,7 @@ def _cast(values: pl.Series, dtype: pl.DataType, name: str) -> pl.Series:
         return values
     try:
         cast = values.cast(dtype)
-        # Floats hold whole numbers up to 2^53 only: a larger id would silently become its neighbour.
-        rounds = dtype.is_float() and values.dtype.is_integer()
-        if rounds and not (cast.cast(values.dtype, strict=False) == values).all():
+        if rounded(values, cast):
             raise InputError(
                 f"{name}: column '{shown(values.name, 40)}' holds whole numbers too large for a decimal column; "
                 "save the column as strings in all inputs"

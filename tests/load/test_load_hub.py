@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
 from reviewopt.data import Choice, Task
 from reviewopt.errors import InputError
-from reviewopt.load import REVIEW_SCHEMA, Table, open_table
+from reviewopt.load import REVIEW_SCHEMA, Columns, Table, hub, open_table
+from reviewopt.load.labels import label_map
+from reviewopt.load.union import united
 
 TASK = Task(
     name="sentiment",
@@ -120,6 +125,87 @@ def test_the_fingerprint_follows_the_rows() -> None:
     first, same, other = (opened(folder).fingerprint() for folder in ("one", "two", "three"))
     assert first == same != other
     assert opened("one", chunk_rows=3).fingerprint() == first
+
+
+def test_rows_are_fetched_once_and_no_more_than_the_limit() -> None:
+    """A stream that counts what is taken from it."""
+    import datasets
+
+    taken = []
+
+    def rows() -> Iterator[dict[str, object]]:
+        for i in range(3000):
+            taken.append(i)
+            yield {"text": f"review {i}", "id": i}
+
+    def table(limit: int | None) -> Table:
+        found = hub._source(datasets.IterableDataset.from_generator(rows), "made", limit or 1000)
+        columns = Columns(text="text", title=None, id="id", label=None, tenant=None, category=None)
+        return Table(
+            [found], united([found]), columns, label_map(TASK, None), TASK,
+            inputs=("made",), notes=(), chunk_rows=1000, limit=limit, cleanup=ExitStack(),
+        )  # fmt: skip
+
+    limited = table(10)
+    assert sum(chunk.table.height for chunk in limited.chunks()) == 10
+    assert len(limited.fingerprint()) == 64
+    assert len(taken) <= 2 * 11
+    whole = table(None)
+    taken.clear()
+    _ = list(whole.chunks())
+    first = whole.fingerprint()
+    assert len(taken) == 3000
+    assert table(None).fingerprint() == first != table(10).fingerprint() == limited.fingerprint()
+
+
+def class_labels(names: list[str], values: list[int]) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    features = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    return datasets.Dataset.from_dict(
+        {"text": ["a"] * len(values), "label": values}, features=datasets.Features(features)
+    )
+
+
+def test_the_names_of_class_labels_are_the_labels_and_the_table_keeps_the_numbers(tmp_path: Path) -> None:
+    data = class_labels(["negative", "neutral", "positive"], [1, 2, 0, -1])
+    data.save_to_disk("saved")
+    data.to_parquet(tmp_path / "owner" / "name" / "data" / "classes-00000-of-00001.parquet")
+    (tmp_path / "owner" / "name" / "data" / "train-00000-of-00001.parquet").unlink()
+    (tmp_path / "owner" / "name" / "data" / "test-00000-of-00001.parquet").unlink()
+    (tmp_path / "owner" / "name" / "data" / "classes-00000-of-00001.parquet").rename("owner/name/data/train-0.parquet")
+    for given in ("saved", "hf://owner/name"):
+        with opened(given) as table:
+            (chunk,) = table.chunks()
+            assert "label=label (names)" in table.notes[0]
+        assert chunk.table["label"].to_list() == [1, 2, 0, -1]
+        assert chunk.reviews["label"].to_list() == ["neutral", "positive", "negative", None]
+
+
+def test_class_labels_that_are_no_labels_of_the_task_are_not_read_as_stars() -> None:
+    class_labels(["spam", "ham"], [1, 1]).save_to_disk("saved")
+    with opened("saved") as table:
+        assert table.columns.label is None
+        assert "'label' is not used as the label: its values (ham) are no labels" in table.notes
+
+
+def test_class_labels_among_several_inputs_are_read_by_name() -> None:
+    class_labels(["negative", "neutral", "positive"], [1, 2]).save_to_disk("saved")
+    pl.DataFrame({"text": ["a"], "label": ["positive"]}).write_csv("b.csv")
+    with open_table(["saved", "b.csv"], task=TASK) as table:
+        found = pl.concat([chunk.reviews for chunk in table.chunks()])["label"].to_list()
+    assert found == ["neutral", "positive", "positive"]
+
+
+def test_the_network_library_says_nothing_of_its_tries() -> None:
+    import logging
+
+    log = logging.getLogger("huggingface_hub")
+    level = log.level
+    with hub._datasets("x"):
+        assert not log.isEnabledFor(logging.WARNING)
+    assert log.level == level
 
 
 def test_progress_bars_and_log_level_are_left_as_they_were(capfd: pytest.CaptureFixture[str]) -> None:

@@ -86,6 +86,54 @@ def test_large_numbers_are_kept_as_text() -> None:
     assert frame('{"a": 12345678901234567890}\n')["a"].to_list() == ["12345678901234567890"]
 
 
+@pytest.mark.parametrize("block_bytes", [9, 1 << 20])
+@pytest.mark.parametrize("other", ["1.5", "-0.25"])
+@pytest.mark.parametrize("large", [2**53 + 1, -(2**60) - 1, 12345678901234567890])
+def test_large_whole_numbers_among_decimals_are_kept_as_text(large: int, other: str, block_bytes: int) -> None:
+    for lines in ([f'{{"a": {large}}}', f'{{"a": {other}}}'], [f'{{"a": {other}}}', f'{{"a":{large}}}']):
+        got = frame("\n".join(lines) + "\n", block_bytes)["a"].to_list()
+        assert sorted(got) == sorted([str(large), other])
+
+
+@pytest.mark.parametrize("block_bytes", [9, 1 << 20])
+def test_large_whole_numbers_within_objects_and_lists_are_kept_as_text(block_bytes: int) -> None:
+    lines = '{"o": {"a": 9007199254740993, "b": 1.5, "l": [1]}}\n{"o": {"a": 0.5, "l": [9007199254740993, 0.5]}}\n'
+    got = frame(lines, block_bytes)
+    assert got.schema["o"] == pl.Struct({"a": pl.String, "b": pl.Float64, "l": pl.List(pl.String)})
+    assert got["o"].to_list() == [
+        {"a": "9007199254740993", "b": 1.5, "l": ["1"]},
+        {"a": "0.5", "b": None, "l": ["9007199254740993", "0.5"]},
+    ]
+
+
+def test_long_decimals_and_large_whole_numbers_apart_keep_their_types() -> None:
+    got = frame('{"id": 9007199254740993, "a": 0.12345678901234567, "t": "99999999999999999"}\n{"id": 2, "a": 1}\n')
+    assert got.schema == {"id": pl.Int64, "a": pl.Float64, "t": pl.String}
+    assert got["id"].to_list() == [9007199254740993, 2]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (['{"o": {"a": 1}}', '{"o": 3}'], "line 3: 'o' is a number here and an object in a line before it"),
+        (['{"o": [1], "t": {}}', '{"o": 3}'], "line 3: 'o' is a number here and an array"),
+        (['{"o": {"a": [1], "s": "x"}}', '{"o": {"a": {}, "s": []}}'], "line 3: 'o.a' is an object here and an array"),
+        (['{"o": [{"a": 1}]}', '{"o": [3]}'], r"line 3: 'o\[\]' is a number here and an object"),
+        (['{"o": 1}', '{"o": true}'], "line 3: 'o' is true or false here and a number"),
+    ],
+)
+def test_a_kind_that_changes_within_a_block_is_refused_with_its_line(lines: list[str], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        frame("\n".join([lines[0], '{"o": null}', lines[1]]) + "\n")
+
+
+@pytest.mark.parametrize("mark", ["\n", "\r"])
+@pytest.mark.parametrize("block_bytes", [4, 1 << 20])
+def test_a_raw_line_break_in_a_string_of_an_array_is_refused(mark: str, block_bytes: int) -> None:
+    with pytest.raises(InputError, match=r"element 2: not valid JSON .a line break within a string"):
+        frame('[\n{"a": "x\\n"},\r\n{"a": "x' + mark + 'y"}, {"a": "z"}]', block_bytes)
+
+
 def test_ids_that_are_strings_stay_strings() -> None:
     assert frame('{"id": "007"}\n{"id": "NA"}\n{"id": "1e5"}\n')["id"].to_list() == ["007", "NA", "1e5"]
 
