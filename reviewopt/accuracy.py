@@ -118,11 +118,12 @@ def macro_f1(confusion: npt.NDArray[np.int64]) -> Estimate:
     cells = confusion[np.ix_(met, met)]
     right, either = np.diag(cells), cells.sum(0) + cells.sum(1)
     limits = np.array([_limits(f1_interval(b, e - b)) for b, e in zip(right.tolist(), either.tolist(), strict=True)])
-    value, low, high = limits.mean(axis=0).tolist()
-    below, above = np.sqrt(((limits[:, 1:] - limits[:, :1]) ** 2).sum(axis=0)) / len(limits)
-    delta = wilson(value * (n_effective := _n_effective(cells / n, value, n)), n_effective)
-    low, high = max(0.0, value - below), min(1.0, value + above)
-    return Estimate(value=value, low=min(low, delta.low or 0.0), high=max(high, delta.high or 1.0))
+    value = float(limits[:, 0].mean())
+    below, above = (np.sqrt(((limits[:, 1:] - limits[:, :1]) ** 2).sum(axis=0)) / len(limits)).tolist()
+    n_effective = _n_effective(cells / n, value, n)
+    delta = wilson(value * n_effective, n_effective)
+    low, high = min(value - below, delta.low or 0.0), max(value + above, delta.high or 1.0)
+    return Estimate(value=value, low=max(0.0, low), high=min(1.0, high))
 
 
 def _n_effective(cells: npt.NDArray[np.float64], value: float, n: int) -> float:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -44,6 +45,7 @@ def test_figures_agree_with_scikit_learn(rows: list[tuple[str | None, str, float
     if made is None:
         assert not truth
         return
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Accuracy) == made
     used = sorted(set(truth) | set(answer))
     assert made.overall.accuracy.value == pytest.approx(np.mean(np.array(truth) == np.array(answer)))
     assert made.overall.macro_f1.value == pytest.approx(
