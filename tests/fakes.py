@@ -46,7 +46,7 @@ def make_job(
     table: load.Table,
     folder: Path,
     *,
-    model: FakeModel | None = None,
+    model: pipeline.LocalModel | None = None,
     output: str = "out.parquet",
     settings: dict[str, str | int | float | None] | None = None,
 ) -> pipeline.Job:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from reviewopt import config, load, pipeline, runs
 from reviewopt.errors import InputError
+from reviewopt.local import classifier
 
 SAME_FOLDER = [HealthCheck.function_scoped_fixture]
 TEXTS = st.lists(
@@ -57,6 +58,13 @@ def test_a_question_is_asked_once_over_the_whole_table(
     assert sorted(model.asked) == sorted(distinct)
     assert run.n_questions == len(distinct) == run.n_by_source["local"]
     assert labelled.filter(pl.col("sentiment_source") == "exact")["sentiment_cost_usd"].sum() == 0
+
+
+def test_chunk_sizes_change_nothing_with_the_packaged_model_either(tmp_path: Path) -> None:
+    source, model = config.packaged("data", "sample_reviews.parquet"), classifier.packaged()
+    whole = process(source, tmp_path, model=model)[1]
+    for chunk_rows in (1, 7, 399):
+        assert process(source, tmp_path, chunk_rows=chunk_rows, model=model)[1].equals(whole)
 
 
 def test_empty_rows_get_a_null_label_and_say_so(tmp_path: Path) -> None:

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
 
 from reviewopt.errors import InputError
-from reviewopt.local import card, recipe, train
+from reviewopt.local import card, examples, recipe, train
 from reviewopt.local.classifier import Classifier
 from reviewopt.local.held import calibration_error, parts
 from reviewopt.local.train import Settings, Trained, fit
@@ -95,20 +96,19 @@ def test_a_label_without_rows_is_never_more_likely_than_chance() -> None:
 
 def test_many_labels() -> None:
     labels = [f"topic{i:03}" for i in range(255)]
-    form = [f"{label} {label} {FILLER[i % len(FILLER)]} n{i}" for i in range(6) for label in labels]
+    form = [f"{label} {FILLER[i]} n{i}" for i in range(6) for label in labels]
     frame = pl.DataFrame({"form": form, "label": labels * 6})
     made = fit(frame, labels, task="topic", settings=Settings(word_bits=14, pair_bits=12, n_steps=8, fields=()))
     assert accuracy(made.model, frame) > 0.9
 
 
-def test_rows_above_the_limit_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reviewopt.local.examples.MAX_ROWS", 150)
-    assert trained(300, ["angry", "happy"]).card["data"] == {
-        "rows": 300,
-        "labelled": 300,
-        "sampled": 150,
-        "distinct": 150,
-    }
+def test_rows_above_the_limit_are_sampled_by_the_seed() -> None:
+    reviews = pl.DataFrame({"form": [f"review {at}" for at in range(300)], "label": ["a", "b"] * 150})
+    kept = examples.sampled(reviews, 0, max_rows=150)
+    assert (len(kept), kept["form"].n_unique()) == (150, 150)
+    assert kept.equals(examples.sampled(reviews, 0, max_rows=150))
+    assert not kept.equals(examples.sampled(reviews, 1, max_rows=150))
+    assert examples.sampled(reviews, 0, max_rows=300).equals(reviews)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_the_program_rebuilds_the_same_weights_and_tells_what_it_did(
     assert train.main(call) == 0
     assert weights.read_bytes() == before
     assert str(weights) in capsys.readouterr().out
-    told = pl.read_json(data / "out" / "mood.card.json").to_dicts()[0]
+    told = msgspec.json.decode((data / "out" / "mood.card.json").read_bytes())
     assert told["schema_version"] == 1
     assert told["weights"]["rebuilt_byte_for_byte"] is True
     assert told["held_out"]["fresh.parquet"]["n"] == 90
@@ -223,7 +223,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(
 def test_the_committed_recipe_and_card_belong_together() -> None:
     root = Path(train.__file__).parents[2]
     written = recipe.read(root / "configs" / "local" / "sentiment.toml")
-    told = pl.read_json(root / "reviewopt" / "local" / "weights" / "sentiment.card.json").to_dicts()[0]
+    told = msgspec.json.decode((root / "reviewopt" / "local" / "weights" / "sentiment.card.json").read_bytes())
     assert told["labels"] == written.labels
     assert told["settings"]["strength"] == written.settings.strength
     assert [table["file"] for table in told["tables"]] == [t.file for t in (*written.tables, *written.tests)]

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reviewopt.local.classifier import Calibration, confidence, softmax
-from reviewopt.local.held import Held
+from reviewopt.local.held import Held, picked
 
 F32 = npt.NDArray[np.float32]
 F64 = npt.NDArray[np.float64]
@@ -20,6 +20,7 @@ _MAX_TUNED_LABELS: Final = 12
 _MIN_TUNED_ROWS: Final = 1000  # fewer held-out rows would tune to noise
 _LOST: Final = 0.01  # share of the held-out reviews of a table that may count as outside the model's languages
 _MAX_OUTSIDE: Final = 0.75
+_RESAMPLES: Final = 10
 _ROWS_A_BIN: Final = 60
 _MAX_BINS: Final = 40
 _PRIOR: Final = 2.0  # pulls slopes to their mean and offsets to the bias, which few held-out reviews of a label need
@@ -33,10 +34,10 @@ def calibrate(held: Held, bias: F32) -> Calibration:
         bias: float32 (n_labels,), of the trained model.
     """
     bias = bias - bias.mean()
-    decision = bias.copy()
-    if held.scores.shape[1] <= _MAX_TUNED_LABELS and len(held.label) >= _MIN_TUNED_ROWS:
-        decision = _tuned(held, bias)
     slope, offset = _scaled(held, bias)
+    decision: F32 = (offset / slope.mean()).round(4)  # about the most probable label
+    if held.scores.shape[1] <= _MAX_TUNED_LABELS and len(held.label) >= _MIN_TUNED_ROWS:
+        decision = _bagged(held, bias)
     chosen = np.argmax(held.scores + decision, axis=1)
     right = chosen == held.label
     said = np.take_along_axis(softmax(held.scores * slope + offset), chosen[:, None], axis=1)[:, 0]
@@ -63,6 +64,17 @@ def merit(held: Held, decision: F32) -> float:
     f1 = np.where(here, 2 * right / np.maximum(either, 1e-12), 0).sum(axis=1) / np.maximum(here.sum(axis=1), 1)
     value = (right.sum(axis=1) / np.maximum(total, 1e-12) + f1) / 2
     return float(np.average(value, weights=total))
+
+
+def _bagged(held: Held, bias: F32) -> F32:
+    """Mean of the decisions tuned on bootstrap resamples (Breiman, "Bagging predictors", 1996).
+
+    One tuning follows the noise: on halves of the validation part, bagging gave the better merit on the other half.
+    """
+    rng = np.random.default_rng(0)
+    resamples = [rng.integers(0, len(held.label), len(held.label)) for _ in range(_RESAMPLES)]
+    mean: F32 = np.mean([_tuned(picked(held, rows), bias) for rows in resamples], axis=0)
+    return mean.astype(np.float32).round(4)
 
 
 def _tuned(held: Held, bias: F32) -> F32:

@@ -52,16 +52,27 @@ def rendered(told: Mapping[str, Any]) -> str:
         "",
         "## Figures on held-out reviews (95 % Wilson intervals)",
         "",
-        "Distinct reviews of the tenth of each table that nothing was trained or chosen on; all rows of amazon_10k,",
-        "which was never trained or chosen on.",
+        "Distinct reviews of the tenth of each table that nothing was trained on; all rows of tables that were never",
+        "trained on.",
         "",
         *_table(told["held_out"]),
     ]
     if told["benchmark"]:
         lines += ["", "## Transfer: models that never saw the table", "", *_table(told["benchmark"]["transfer"])]
         speed = told["benchmark"]["speed"]
-        lines += ["", f"Speed: {speed['reviews_per_s']:,} reviews/s on one core ({speed['machine']}, {speed['date']})."]
+        where = f"{speed['machine']['cpu']}, load {speed['machine']['load_1_min']}, {speed['date']}"
+        lines += ["", f"Speed: {speed['reviews_per_s']:,} reviews/s on one core, best of {speed['rounds']} ({where})."]
+        lines += [
+            "",
+            "Short sentences of our own that count as outside, by language: " + _outside(told["benchmark"]) + ".",
+        ]
+    lines += ["", "## How it was chosen", "", *(f"- {note}" for note in told["recipe"]["notes"])]
     return "\n".join([*lines, "", "## Limits", "", *(f"- {limit}" for limit in told["limits"]), ""])
+
+
+def _outside(benchmark: Mapping[str, Any]) -> str:
+    found = benchmark["outside"]["sentences"]
+    return ", ".join(f"{language} {said['outside_share']:.0%} of {said['n']}" for language, said in found.items())
 
 
 def _table(figures: Mapping[str, Any]) -> list[str]:

@@ -72,10 +72,10 @@ def usable(reviews: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
     return kept
 
 
-def sampled(usable: pl.DataFrame, seed: int) -> pl.DataFrame:
+def sampled(usable: pl.DataFrame, seed: int, *, max_rows: int = MAX_ROWS) -> pl.DataFrame:
     """Draw a seeded sample where there is more than memory should hold."""
     n_bytes = int(usable["form"].str.len_bytes().cast(pl.UInt64).sum())
-    n_rows = min(len(usable), MAX_ROWS, int(len(usable) * MAX_TEXT_BYTES / max(n_bytes, 1)))
+    n_rows = min(len(usable), max_rows, int(len(usable) * MAX_TEXT_BYTES / max(n_bytes, 1)))
     if n_rows >= len(usable):
         return usable
     picked = np.random.default_rng(seed).choice(len(usable), n_rows, replace=False)

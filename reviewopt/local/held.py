@@ -39,6 +39,18 @@ class Held:
     n_known: I64
 
 
+def picked(held: Held, rows: I64) -> Held:
+    """Some of the reviews, or some of them several times; `rows` int64 (n,)."""
+    return Held(
+        held.scores[rows],
+        held.label[rows],
+        held.weight[rows],
+        held.group[rows],
+        held.known[rows],
+        held.n_known[rows],
+    )
+
+
 def parts(form: pl.Series, n_parts: int, seed: int) -> I64:
     """Draw a part below `n_parts` for each review by its letters and digits without the title, int64 (n_rows,).
 

@@ -62,6 +62,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         settings: of the fit.
         tables: trained on, but for their test part.
         tests: never trained on.
+        notes: what a reader of the card should know about how the choices were made.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     settings: Settings
     tables: list[Table]
     tests: list[Table]
+    notes: list[str] = []
 
 
 def read(path: Path) -> Recipe:

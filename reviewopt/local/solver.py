@@ -59,8 +59,7 @@ class Targets:
 def count_matrix(form: pl.Series, plan: Plan) -> sparse.csr_matrix[np.float32]:
     """Features of each row as counts over the square root of the row's features, (n_rows, n_buckets).
 
-    The root keeps long reviews from being surer than short ones by their length alone; among the powers 0, 1/2 and 1
-    it measured best (the prototype's sweep, `facts/walls.md`).
+    The root keeps long reviews from being surer than short ones by their length alone; other powers were not measured.
     """
     from scipy import sparse
 

@@ -56,7 +56,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     word_bits: int = 18
     pair_bits: int = 20
     strength: float = 0.15
-    balance: float = 1.0
+    balance: float = 0.7
     min_rows: int = 2
     n_steps: int = 45
     clip: float = 0.6
@@ -99,15 +99,18 @@ def fit(
     Raises:
         InputError: unknown labels, one label only, or too few labelled reviews.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
+
     settings = settings or Settings()
     usable = examples.usable(reviews, labels)
     sampled = examples.sampled(usable, seed)
     learned = examples.examples(sampled, labels, seed, settings.balance)
     plan = Plan(settings.fields, settings.word_bits, settings.pair_bits)
     matrix = solver.count_matrix(learned.form, plan)
-    held, bias = _held_out(matrix, learned, plan, len(labels), settings)
-    rules = calibrate(held, bias)
-    linear = _solve(matrix, learned, np.arange(len(learned.label)), len(labels), settings)
+    with threadpool_limits(1):  # threads would add up in another order elsewhere, and only slow this down
+        held, bias = _held_out(matrix, learned, plan, len(labels), settings)
+        rules = calibrate(held, bias)
+        linear = _solve(matrix, learned, np.arange(len(learned.label)), len(labels), settings)
     model = assemble(
         name=name,
         task=task,
@@ -117,24 +120,14 @@ def fit(
         weights=quantised(linear, plan, settings.clip),
         calibration=rules,
     )
-    card = {
-        "schema_version": SCHEMA_VERSION,
-        "name": name,
-        "task": task,
-        "labels": list(labels),
-        "languages": list(languages),
-        "data": {
-            "rows": len(reviews),
-            "labelled": len(usable),
-            "sampled": len(sampled),
-            "distinct": len(learned.label),
-        },
-        "split": {"seed": seed, "unit": "letters and digits of the text", "held_out": _share_held(learned)},
-        "settings": msgspec.to_builtins(settings),
-        "rules": _rules(rules),
-        "validation": _validation(held, rules, labels),
+    told = _told(model, settings, learned, seed)
+    told["data"] = {
+        "rows": len(reviews),
+        "labelled": len(usable),
+        "sampled": len(sampled),
+        "distinct": len(learned.form),
     }
-    return Trained(model, card)
+    return Trained(model, {**told, "rules": _rules(rules), "validation": _validation(held, rules, labels)})
 
 
 def quantised(linear: solver.Linear, plan: Plan, clip: float) -> Weights:
@@ -190,6 +183,19 @@ def _known_words(form: pl.Series, bucket: I64, plan: Plan) -> I64:
     words = segments(grams.join(form), plan)[0]
     running = np.concatenate([[0], np.cumsum(seen[words.bucket])])
     return np.stack([words.end - words.first, running[words.end] - running[words.first]])
+
+
+def _told(model: Classifier, settings: Settings, learned: Examples, seed: int) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": model.name,
+        "task": model.task,
+        "labels": list(model.labels),
+        "languages": list(model.languages),
+        "data": None,
+        "split": {"seed": seed, "unit": "letters and digits of the text", "held_out": _share_held(learned)},
+        "settings": msgspec.to_builtins(settings),
+    }
 
 
 def _validation(held: Held, rules: Calibration, labels: Sequence[str]) -> dict[str, Any]:
