@@ -78,7 +78,7 @@ def test_several_tables_give_one_output_with_their_names(reviewopt: Run, tmp_pat
 def test_answers_take_a_prefix_where_the_table_has_such_a_column(reviewopt: Run, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text,sentiment\ngood,positive\n")
     done = reviewopt("process", "in.csv")
-    assert "the answers are in reviewopt_sentiment" in done.stderr
+    assert "the table has sentiment: the answers are in reviewopt_sentiment," in done.stderr
     labelled = pl.read_parquet("in.labelled.parquet")
     assert labelled.columns == ["text", "sentiment"] + [
         f"reviewopt_sentiment{end}" for end in ("", "_confidence", "_source", "_cost_usd")
@@ -93,6 +93,9 @@ def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path:
     assert ["process.limit", "5", "flag"] in lines
     assert ["columns.text", "body", "REVIEWOPT_COLUMNS_TEXT"] in lines
     assert ["process.task", "sentiment", "default"] in lines
+    assert ["home", ".reviewopt", "default"] in lines
+    settings = json.loads(reviewopt("process", "--show-config", "--json").stdout)
+    assert {"name": "process.threads", "value": 1, "origin": "reviewopt.toml"} in settings
 
 
 @pytest.mark.parametrize(

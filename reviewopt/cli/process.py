@@ -164,6 +164,5 @@ def _show(run: Run, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
     elif not quiet:
         shown = console(stderr=to_stderr)
         terminal.show_report(shown, made)
-        shown.print(
-            Text("next: reviewopt report --json, for a program; reviewopt train --help, for a model of your own")
-        )
+        hint = "next: reviewopt report --json, for a program; reviewopt train --help, for a model of your own"
+        shown.print(Text(hint), soft_wrap=True)

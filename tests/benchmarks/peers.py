@@ -49,7 +49,7 @@ from rivals import (
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "peers.json"
-DATA = HERE.parents[1].parent / "shared" / "data"
+DATA = HERE.parents[1] / "data" / "labelled"
 RECIPE = HERE.parents[1] / "configs" / "local" / "sentiment.toml"
 N_SPEED_ROWS, N_SPEED_RUNS = 20_000, 3
 

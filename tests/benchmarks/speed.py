@@ -28,7 +28,7 @@ import machine
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "speed.json"
-DATA = HERE.parents[1].parent / "shared" / "data"
+DATA = HERE.parents[1] / "data" / "labelled"
 MADE_FROM = ("amazon_90k", "amazon_binary_30k", "flipkart_205k")
 MADE = {"made_1m": 1_000_000, "made_5m": 5_000_000}
 CASES = ("amazon_90k", "flipkart_205k", *MADE, "start")
