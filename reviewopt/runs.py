@@ -7,6 +7,7 @@ leaves a record that says so. A lock held by the living process tells a run that
 from __future__ import annotations
 
 import fcntl
+import inspect
 import os
 import platform
 import re
@@ -242,6 +243,8 @@ def read(record: Path) -> Run:
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of run.json; `configs/run.schema.json` is its committed form."""
     schema = msgspec.json.schema(Run)
+    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
