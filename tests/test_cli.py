@@ -106,6 +106,7 @@ def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path:
         (["process", "shop.csv", "--text-column", "body"], 2, "body"),
         (["process", "shop.csv", "--task", "none"], 2, "packaged are: sentiment"),
         (["process", "shop.csv", "--local-model", "none.npz"], 3, "reviewopt train"),
+        (["process", "shop.csv", "--local-model", "shop.csv"], 3, "not a reviewopt model"),
         (["process", "shop.csv", "--config", "none.toml"], 2, "none.toml"),
         (["process", "shop.csv", "-o", "out.xlsx"], 2, ".parquet, .csv, .jsonl"),
         (["process", "shop.csv", "-o", "shop.csv", "--force"], 2, "the table that is read"),
@@ -115,6 +116,7 @@ def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path:
         (["report", "20260101-000000-abcdef"], 2, "there is no run"),
         (["train", "shop.csv"], 2, "output"),
         (["train", "shop.csv", "-o", "none/m.npz"], 2, "there is no folder"),
+        (["train", "shop.csv", "-o", "m.npz", "--label-column", "none"], 2, "name it with --label-column"),
     ],
 )
 def test_what_cannot_be_done_says_why_and_exits_with_its_code(

@@ -29,9 +29,11 @@ class _LazyGroup(TyperGroup):
     """Lists the commands without importing them. Typer vendors Click, so nothing here imports `click`."""
 
     def list_commands(self, ctx: Context) -> list[str]:  # type: ignore[override]  # noqa: ARG002 - the group's interface
+        """Name the commands in the order of the help."""
         return list(_COMMANDS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
+        """Load a command, or only its line of help while the commands are listed."""
         if cmd_name not in _COMMANDS:
             return None
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -42,6 +44,7 @@ class _LazyGroup(TyperGroup):
         return typer.main.get_command(app)  # type: ignore[return-value]
 
     def format_commands(self, ctx: Context, formatter: object) -> None:  # type: ignore[override]
+        """Write the list of commands."""
         ctx.meta["listing"] = True
         super().format_commands(ctx, formatter)  # type: ignore[arg-type]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reviewopt.config import Config
 from reviewopt.data import ROLES, Task
-from reviewopt.errors import ModelError
+from reviewopt.errors import InputError, ModelError
 from reviewopt.load import ColumnChoice, Table, open_table
 from reviewopt.local.classifier import Classifier
 from reviewopt.runs import ModelRecord
@@ -37,7 +37,7 @@ def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
     """Open the model file `name`, or the packaged model where it is empty.
 
     Raises:
-        ModelError: there is no such file, or its model answers another task.
+        ModelError: there is no such file, it is damaged, or its model answers another task.
     """
     with as_file(files("reviewopt.local").joinpath("weights", "sentiment.npz")) as packaged:
         path = Path(name) if name else packaged
@@ -45,7 +45,10 @@ def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
             raise ModelError(
                 f"there is no model file {path}; make one: reviewopt train TABLE --task {task.name} -o {path}"
             )
-        model = Classifier.load(path)
+        try:
+            model = Classifier.load(path)
+        except InputError as error:
+            raise ModelError(str(error)) from error
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     if model.task != task.name or set(model.labels) != set(task.labels):
         raise ModelError(

@@ -70,6 +70,8 @@ def command(
     with opening.table(merged, tables, task_) as table, notes.status("reading and training"):
         for note in table.notes:
             notes.print(Text(note), soft_wrap=True)
+        if table.columns.label is None:
+            raise InputError(f"{', '.join(tables)}: no label column was found; name it with --label-column")
         reviews = pipeline.examples(table)
         trained = train.fit(
             reviews,

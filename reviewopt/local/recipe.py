@@ -209,7 +209,7 @@ def binary(model: Classifier, frame: pl.DataFrame, label: np.ndarray[Any, Any]) 
 
 def _held_weight(label: pl.Series, table: Table) -> pl.Series:
     """Weights that sum to `held` and give each label its share of `mix`."""
-    n_rows = dict(label.value_counts().iter_rows())
+    n_rows = dict(label.value_counts().rows())
     total = sum(n_rows.values())
     mix: Mapping[str, float] = table.mix or {name: count / total for name, count in n_rows.items()}
     each = {name: table.held * mix.get(name, 0.0) / count for name, count in n_rows.items()}
@@ -224,7 +224,7 @@ def _origin(recipe: Recipe, table: Table, data: Path) -> dict[str, Any]:
         "sha256": hashlib.sha256((data / table.file).read_bytes()).hexdigest(),
         "rows": len(frame),
         "rows_held_out": int(held),
-        "labels": dict(frame["label"].value_counts().sort("label").iter_rows()),
+        "labels": dict(frame["label"].value_counts().sort("label").rows()),
     }
 
 
