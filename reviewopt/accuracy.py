@@ -148,7 +148,7 @@ class Tally:
 
         Args:
             rows: `label` (String) and `answer` (Enum of the labels), null where there is none: not counted;
-                `confidence` (Float32); `category` and `tenant` (String).
+                `confidence` (Float32), null where none is known; `category` and `tenant` (String).
         """
         if rows["label"].null_count() == rows.height:
             return
@@ -156,7 +156,7 @@ class Tally:
         cell = counted.group_by(
             pl.col("label").cast(pl.Enum(self._labels)),
             "answer",
-            (pl.col("confidence") * N_BINS).floor().clip(0, N_BINS - 1).cast(pl.UInt8).alias("bin"),
+            (pl.col("confidence") * N_BINS).floor().clip(0, N_BINS - 1).cast(pl.UInt8).fill_null(N_BINS).alias("bin"),
             "category",
             "tenant",
         )
@@ -208,15 +208,17 @@ def _score(kind: str, group: str, cells: Sequence[npt.NDArray[Any]], labels: tup
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     np.add.at(confusion, (label, answer), n)
     n_rows = int(n.sum())
-    # Expected calibration error: |confidence - accuracy| of each bin, weighted by its rows.
-    gaps = np.bincount(at, confidence - np.where(label == answer, n, 0), N_BINS)
+    # Expected calibration error: |confidence - accuracy| of each bin, weighted by its rows. The bin after the last is
+    # that of the rows without a confidence.
+    gaps = np.bincount(at, confidence - np.where(label == answer, n, 0), N_BINS + 1)[:N_BINS]
+    n_sure = int(n[at < N_BINS].sum())
     return Score(
         kind=kind,
         group=group,
         n_rows=n_rows,
         accuracy=wilson(int(np.trace(confusion)), n_rows),
         macro_f1=macro_f1(confusion),
-        calibration_error=float(np.abs(gaps).sum() / n_rows),
+        calibration_error=float(np.abs(gaps).sum() / n_sure) if n_sure else None,
         classes=tuple(_class_score(name, confusion, at) for at, name in enumerate(labels)),
         confusion=tuple(tuple(row) for row in confusion.tolist()),
     )

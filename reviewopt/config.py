@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -50,11 +50,55 @@ class MachineSettings(Frozen, frozen=True, kw_only=True):
     local_reviews_per_s: Annotated[int, Meta(ge=1)]
 
 
+class DedupSettings(Frozen, frozen=True, kw_only=True):
+    """What is done with near copies; `threshold` is a rapidfuzz ratio, 0 to 100."""
+
+    near: Literal["", "off", "report", "share"]
+    threshold: Annotated[float, Meta(ge=70, le=100)]
+
+
+class MemorySettings(Frozen, frozen=True, kw_only=True):
+    """The first tier: exact, in memory."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=1)]
+
+
+class SimilarSettings(Frozen, frozen=True, kw_only=True):
+    """The second tier, and how similar a text must be in any tier; `threshold` is a rapidfuzz ratio, 0 to 100."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=1)]
+    threshold: Annotated[float, Meta(ge=70, le=100)]
+
+
+class ArchiveSettings(Frozen, frozen=True, kw_only=True):
+    """The third tier, on disk. 0 entries: unbounded."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=0)]
+    eviction: Literal["lru", "lfu", "fifo"]
+    similar: bool
+    compress_above_bytes: Annotated[int, Meta(ge=0)]
+
+
+class CacheSettings(Frozen, frozen=True, kw_only=True):
+    """Which answers are kept, for how long (0 days: for ever), and who shares them."""
+
+    scope: Literal["", "shared", "isolated"]
+    ttl_days: Annotated[float, Meta(ge=0)]
+    memory: MemorySettings
+    similar: SimilarSettings
+    archive: ArchiveSettings
+
+
 class Config(Frozen, frozen=True, kw_only=True):
     """All settings of a run."""
 
     process: ProcessSettings
     columns: ColumnSettings
+    dedup: DedupSettings
+    cache: CacheSettings
     machine: MachineSettings
 
 
@@ -62,7 +106,7 @@ class Setting(Frozen, frozen=True, kw_only=True):
     """One setting as `--show-config` prints it and the run record keeps it."""
 
     name: str
-    value: str | int | float
+    value: str | bool | int | float
     origin: str
 
 
@@ -74,7 +118,7 @@ def packaged(*parts: str) -> Path:
 
 
 def load(
-    flags: Mapping[str, str | int | float | None],
+    flags: Mapping[str, str | bool | int | float | None],
     *,
     file: Path | None = None,
     environment: Mapping[str, str] | None = None,
@@ -105,21 +149,21 @@ def load(
 
 
 def _build(merged: Mapping[str, tuple[Any, str]]) -> tuple[Config, tuple[Setting, ...]]:
-    nested: dict[str, dict[str, Any]] = {}
+    nested: dict[str, Any] = {}
     for name, (value, _) in merged.items():
-        section, _, key = name.partition(".")
-        nested.setdefault(section, {})[key] = value
+        *sections, key = name.split(".")
+        section = nested
+        for part in sections:
+            section = section.setdefault(part, {})
+        section[key] = value
     try:
         config = msgspec.convert(nested, Config, strict=False)
     except msgspec.ValidationError as error:
         where = str(error).rpartition("$.")[2].rstrip("`")
         value, origin = merged.get(where, (None, "settings"))
         raise UsageError(f"{origin}: {where} = {value}: {str(error).partition(' - at')[0]}") from error
-    converted = msgspec.to_builtins(config)
-    settings = [
-        Setting(name=name, value=converted[name.partition(".")[0]][name.partition(".")[2]], origin=origin)
-        for name, (_, origin) in merged.items()
-    ]
+    converted = dict(_flat(msgspec.to_builtins(config), Path(LOCAL_FILE)))
+    settings = [Setting(name=name, value=converted[name], origin=origin) for name, (_, origin) in merged.items()]
     return config, tuple(settings)
 
 
@@ -137,7 +181,10 @@ def _flat(sections: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
         if not isinstance(values, dict):
             raise UsageError(f"{path}: '{section}' stands outside a section; write it under [process] or another one")
         for key, value in values.items():
-            yield f"{section}.{key}", value
+            if isinstance(value, dict):
+                yield from ((f"{section}.{name}", inner) for name, inner in _flat({key: value}, path))
+            else:
+                yield f"{section}.{key}", value
 
 
 def _from_environment(environment: Mapping[str, str], names: list[str]) -> Iterator[tuple[str, str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final, Literal
 
 import msgspec
+import polars as pl
 
 # One row a review, in the order of the input. `label` is the label that the table itself brings, as a label name of
 # the task; `row` counts from 0 over the whole input; `review_id` is the table's own id, or the row as text.
@@ -15,6 +16,9 @@ REVIEW_COLUMNS: Final = ("row", "review_id", "title", "text", "tenant", "categor
 
 # Where an answer came from. A model may not take one of these names.
 SOURCES: Final = ("empty", "exact", "near", "l1", "l2", "l3", "local", "reference", "ensemble", "human", "failed")
+
+# USD with twelve places: a local answer costs about 2e-10.
+COST_DTYPE: Final = pl.Decimal(18, 12)
 
 # The roles that a column of the input can play, in the order in which they are reported.
 Role = Literal["text", "title", "id", "label", "tenant", "category"]
@@ -54,3 +58,21 @@ class Task(Frozen, frozen=True, kw_only=True):
     def labels(self) -> tuple[str, ...]:
         """Label names, in the task's own order."""
         return self.field.labels
+
+
+class Group(Frozen, frozen=True, kw_only=True):
+    """One of the largest groups: `n_rows` rows, the id of its first review, and the text of one, cut short."""
+
+    n_rows: int
+    n_questions: int
+    review_id: str
+    example: str
+
+
+class GroupCounts(Frozen, frozen=True, kw_only=True):
+    """Groups of two rows and more: exact copies, near copies or both; `n_near` are those that hold a near copy."""
+
+    n_groups: int
+    n_near: int
+    n_rows: int
+    largest: tuple[Group, ...]

@@ -25,10 +25,10 @@ import msgspec
 from reviewopt import __version__
 from reviewopt.accuracy import Accuracy
 from reviewopt.config import HOME_ENV, Setting
-from reviewopt.data import Frozen
+from reviewopt.data import Frozen, GroupCounts
 from reviewopt.errors import InputError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 DEFAULT_HOME: Final = ".reviewopt"
 _RUN_ID: Final = re.compile(r"\d{8}-\d{6}-\d{6}")
 Status = Literal["unfinished", "done", "failed", "interrupted"]
@@ -51,23 +51,34 @@ class Input(Frozen, frozen=True, kw_only=True):
 
 
 class ModelRecord(Frozen, frozen=True, kw_only=True):
-    """The model that answered; `languages` are those it was trained on."""
+    """The model that answered; `languages` are those it was trained on, none where that is not known."""
 
     name: str
+    is_paid: bool
     sha256: str
     languages: tuple[str, ...]
 
 
 class Cost(Frozen, frozen=True, kw_only=True):
-    """USD as decimal strings: what the answers cost, as in the output's cost column, and what the machine cost."""
+    """USD as decimal strings: what the answers cost, as in the output's cost column, and what the machine cost.
 
+    `naive_usd` is what the same model would have cost for every row with something to ask: what was paid and what each
+    kind of reuse saved add up to it.
+    """
+
+    naive_usd: str
+    saved_usd: dict[str, str]
     answers_usd: str
     machine_usd: str
     machine_usd_per_hour: str
 
 
 class Run(Frozen, frozen=True, kw_only=True):
-    """The record of one run; every key is always there."""
+    """The record of one run; every key is always there.
+
+    `hit_rate` is (l1 + l2 + l3) / questions looked up, `reuse_rate` (exact + near + l1 + l2 + l3) / rows that ask
+    something. `n_given` questions have the answer of a person or of labelled history.
+    """
 
     schema_version: int
     run_id: str
@@ -83,11 +94,17 @@ class Run(Frozen, frozen=True, kw_only=True):
     model: ModelRecord
     config: tuple[Setting, ...]
     notes: tuple[str, ...]
+    near: str
+    scope: str
     n_rows: int
     n_questions: int
+    n_looked_up: int
+    n_given: int
+    n_near_without_language: int
     n_outside_languages: int
     n_by_source: dict[str, int]
     n_by_label: dict[str, int]
+    groups: GroupCounts
     reuse_rate: float | None
     hit_rate: float | None
     stage_s: dict[str, float]
@@ -171,6 +188,7 @@ class Recorder:
 
     def __init__(self, folder: Path) -> None:
         self.run_id = folder.name
+        self.folder = folder
         self.stage_s: dict[str, float] = {}
         self._path = folder / "run.json"
         self._lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)

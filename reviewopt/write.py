@@ -51,15 +51,16 @@ class Sink(Protocol):
 
 
 def answer_names(field: str, taken: list[str]) -> dict[str, str]:
-    """Name the four answer columns of `field` so that they meet no column of the input.
+    """Name the answer columns of `field` so that they meet no column of the input.
 
     Returns:
-        Names for the keys `label`, `confidence`, `source` and `cost_usd`, in this order.
+        Names for the keys `label`, `confidence`, `source`, `cost_usd`, `duplicate_of` and `cluster`, in this order.
     """
     prefix = ""
     while True:
         names = {"label": f"{prefix}{field}"}
         names |= {key: f"{prefix}{field}_{key}" for key in ("confidence", "source", "cost_usd")}
+        names |= {key: f"{prefix}{key}" for key in ("duplicate_of", "cluster")}
         if not set(names.values()) & set(taken):
             return names
         prefix += _PREFIX

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -9,7 +11,7 @@ from fakes import FakeModel, make_job, process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reviewopt import config, load, pipeline, runs
+from reviewopt import config, job, load, pipeline, runs
 from reviewopt.errors import InputError
 from reviewopt.local import classifier
 
@@ -19,7 +21,7 @@ TEXTS = st.lists(
 )
 
 
-def table_of(folder: Path, texts: list[str | None]) -> Path:
+def table_of(folder: Path, texts: Sequence[str | None]) -> Path:
     path = folder / "in.parquet"
     ids = [f"{at:03}" for at in range(len(texts))]
     pl.DataFrame(
@@ -37,7 +39,8 @@ def test_every_row_comes_out_in_order_with_its_columns_untouched(
     run, labelled = process(source, tmp_path, chunk_rows=chunk_rows)
     assert labelled.select("id", "text", "extra").equals(pl.read_parquet(source))
     assert run.n_rows == len(texts) == sum(run.n_by_source.values())
-    assert labelled.columns[3:] == ["sentiment", "sentiment_confidence", "sentiment_source", "sentiment_cost_usd"]
+    answers = ["sentiment", "sentiment_confidence", "sentiment_source", "sentiment_cost_usd"]
+    assert labelled.columns[3:] == [*answers, "duplicate_of", "cluster"]
 
 
 @settings(max_examples=25, suppress_health_check=SAME_FOLDER, deadline=None)
@@ -60,11 +63,18 @@ def test_a_question_is_asked_once_over_the_whole_table(
     assert labelled.filter(pl.col("sentiment_source") == "exact")["sentiment_cost_usd"].sum() == 0
 
 
-def test_chunk_sizes_change_nothing_with_the_packaged_model_either(tmp_path: Path) -> None:
+@pytest.mark.parametrize("near", ["off", "report"])
+def test_chunk_sizes_change_nothing_with_the_packaged_model_either(tmp_path: Path, near: str) -> None:
     source, model = config.packaged("data", "sample_reviews.parquet"), classifier.packaged()
-    whole = process(source, tmp_path, model=model)[1]
-    for chunk_rows in (1, 7, 399):
-        assert process(source, tmp_path, chunk_rows=chunk_rows, model=model)[1].equals(whole)
+    found_a_chunk_at_a_time = ["duplicate_of", "cluster"] if near == "report" else []
+
+    def labelled(chunk_rows: int) -> pl.DataFrame:
+        made = process(source, tmp_path, chunk_rows=chunk_rows, model=model, settings={"dedup.near": near})[1]
+        return made.drop(found_a_chunk_at_a_time)
+
+    whole = labelled(1000)
+    for chunk_rows in (3, 7, 399):
+        assert labelled(chunk_rows).equals(whole)
 
 
 def test_empty_rows_get_a_null_label_and_say_so(tmp_path: Path) -> None:
@@ -94,10 +104,12 @@ def test_the_record_counts_what_the_output_holds(tmp_path: Path) -> None:
 )
 def test_a_run_that_breaks_leaves_a_record_and_no_output(tmp_path: Path, error: BaseException, status: str) -> None:
     source = table_of(tmp_path, [f"text {at}" for at in range(50)])
-    with load.open_table([str(source)], task=config.load_task("sentiment"), chunk_rows=10) as table:
-        job = make_job(table, tmp_path, model=FakeModel(fail_after=25, error=error))
-        with pytest.raises(type(error)):
-            pipeline.process(job, lambda *_: None)
+    with (
+        load.open_table([str(source)], task=config.load_task("sentiment"), chunk_rows=10) as table,
+        make_job(table, tmp_path, model=FakeModel(fail_after=25, error=error)) as made,
+        pytest.raises(type(error)),
+    ):
+        pipeline.process(made, lambda *_: None)
     (record,) = (tmp_path / "home" / "runs").glob("*/run.json")
     run = runs.read(record)
     assert (run.status, run.n_rows) == (status, 20)
@@ -106,4 +118,134 @@ def test_a_run_that_breaks_leaves_a_record_and_no_output(tmp_path: Path, error: 
 
 def test_the_price_of_an_answer_is_a_share_of_the_machines_hour() -> None:
     merged, _ = config.load({"machine.usd_per_hour": 0.36, "machine.local_reviews_per_s": 100_000}, environment={})
-    assert pipeline.price_of_an_answer(merged) == Decimal("0.000000001000")
+    assert job.price_of_a_local_answer(merged) == Decimal("0.000000001000")
+
+
+# Near copies, and answers of earlier runs
+
+SAYING = "this kettle works well and my mother uses it each day for the tea"
+NEAR = SAYING.replace("tea", "teas")
+DENIED = "this kettle never works well and my mother uses it each day for the tea"
+PAID: dict[str, Any] = {"source": "gpt", "price_usd": "0.001"}
+
+
+def sources(labelled: pl.DataFrame) -> list[str]:
+    return labelled["sentiment_source"].to_list()
+
+
+def test_near_copies_are_reported_and_share_nothing_where_answers_are_free(tmp_path: Path) -> None:
+    run, labelled = process(table_of(tmp_path, [SAYING, "other", NEAR, SAYING]), tmp_path)
+    assert sources(labelled) == ["local", "local", "local", "exact"]
+    assert labelled["duplicate_of"].to_list() == [None, None, "000", "000"]
+    assert labelled["cluster"].to_list() == [0, 1, 0, 0]
+    assert (run.groups.n_groups, run.groups.n_near, run.groups.largest[0].example) == (1, 1, SAYING)
+
+
+def test_near_copies_share_what_is_paid_for(tmp_path: Path) -> None:
+    model = FakeModel()
+    source = table_of(tmp_path, [SAYING, DENIED, NEAR, NEAR])
+    run, labelled = process(source, tmp_path, model=model, **PAID)
+    assert sorted(model.asked) == sorted([SAYING, DENIED])
+    assert sources(labelled) == ["gpt", "gpt", "near", "exact"]
+    assert labelled["sentiment"][2] == labelled["sentiment"][0]
+    assert labelled["sentiment_cost_usd"].to_list() == [Decimal("0.001"), Decimal("0.001"), 0, 0]
+    assert run.near == "share"
+
+
+def test_near_copies_can_be_left_alone(tmp_path: Path) -> None:
+    source = table_of(tmp_path, [SAYING, NEAR, SAYING])
+    _, labelled = process(source, tmp_path, settings={"dedup.near": "off"}, **PAID)
+    assert sources(labelled) == ["gpt", "gpt", "exact"]
+    assert labelled["duplicate_of"].to_list() == [None, None, "000"]
+
+
+def test_a_second_run_asks_nothing_and_says_the_same(tmp_path: Path) -> None:
+    source = table_of(tmp_path, [SAYING, "other", NEAR, None, "other"])
+    first = process(source, tmp_path, **PAID)[1]
+    model = FakeModel()
+    run, second = process(source, tmp_path, model=model, **PAID)
+    assert model.asked == []
+    assert second["sentiment"].equals(first["sentiment"])
+    assert set(sources(second)) == {"l2", "exact", "empty"}
+    assert run.hit_rate == 1.0
+    assert run.reuse_rate == 1.0
+    assert Decimal(run.cost.answers_usd) == 0
+
+
+def test_one_edited_row_costs_one_question(tmp_path: Path) -> None:
+    texts = [f"{SAYING} number {at}" for at in range(40)]
+    process(table_of(tmp_path, texts), tmp_path, **PAID)
+    model = FakeModel()
+    texts[7] = "an altogether different thing to say"
+    run, _ = process(table_of(tmp_path, texts), tmp_path, model=model, **PAID)
+    assert model.asked == [texts[7]]
+    assert Decimal(run.cost.answers_usd) == Decimal("0.001")
+
+
+def test_without_the_cache_every_question_is_asked_again(tmp_path: Path) -> None:
+    source = table_of(tmp_path, [SAYING, "other"])
+    off = {f"cache.{tier}.enabled": False for tier in ("memory", "similar", "archive")}
+    for _ in range(2):
+        model = FakeModel()
+        process(source, tmp_path, model=model, settings=off, **PAID)
+        assert len(model.asked) == 2
+    assert not (tmp_path / "home" / "cache").exists()
+
+
+def test_what_was_paid_and_what_was_saved_add_up_to_the_naive_bill(tmp_path: Path) -> None:
+    process(table_of(tmp_path, [SAYING, "other"]), tmp_path, **PAID)
+    texts = [SAYING, NEAR, "new", "new", DENIED, None, "newer", "a thing that was bought twice by my aunt"]
+    run, labelled = process(table_of(tmp_path, texts), tmp_path, **PAID)
+    saved = {name: Decimal(usd) for name, usd in run.cost.saved_usd.items()}
+    assert set(saved) == {"exact", "near", "l1", "l2", "l3"}
+    assert sum(saved.values()) + Decimal(run.cost.answers_usd) == Decimal(run.cost.naive_usd) == Decimal("0.007")
+    assert saved["l2"] == Decimal("0.002")
+    assert labelled["sentiment_cost_usd"].sum() == Decimal(run.cost.answers_usd)
+
+
+def test_a_run_that_breaks_pays_for_nothing_twice(tmp_path: Path) -> None:
+    texts = [f"{chr(97 + at % 26) * 30} {at}" for at in range(50)]
+    source = table_of(tmp_path, texts)
+    broken = FakeModel(fail_after=25, error=KeyboardInterrupt())
+    with pytest.raises(KeyboardInterrupt):
+        process(source, tmp_path, chunk_rows=10, model=broken, **PAID)
+    model = FakeModel()
+    process(source, tmp_path, model=model, settings={"dedup.near": "off"}, **PAID)
+    assert set(model.asked) == set(texts[20:])
+
+
+def test_isolated_tenants_share_neither_copies_nor_hits(tmp_path: Path) -> None:
+    path = tmp_path / "in.parquet"
+    texts = [SAYING, SAYING, NEAR, SAYING]
+    pl.DataFrame({"text": texts, "tenant": ["a", "b", "b", "a"]}).write_parquet(path)
+    model = FakeModel()
+    _, labelled = process(path, tmp_path, model=model, isolated=True, **PAID)
+    assert model.asked == [SAYING, SAYING]
+    assert sources(labelled) == ["gpt", "gpt", "near", "exact"]
+    assert labelled["cluster"].to_list() == [0, 1, 1, 0]
+    pl.DataFrame({"text": texts, "tenant": ["c"] * 4}).write_parquet(path)
+    again = FakeModel()
+    process(path, tmp_path, model=again, isolated=True, **PAID)
+    assert again.asked == [SAYING]
+
+
+@settings(max_examples=20, suppress_health_check=SAME_FOLDER, deadline=None)
+@given(
+    texts=st.lists(
+        st.lists(st.sampled_from(["kettle", "mother", "tea", "not", "very", "2", "bad"]), min_size=2, max_size=6).map(
+            " ".join
+        ),
+        min_size=1,
+        max_size=25,
+    ),
+    chunk_rows=st.integers(1, 30),
+)
+def test_chunk_sizes_change_no_label_where_near_copies_share(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, texts: list[str], chunk_rows: int
+) -> None:
+    source = table_of(tmp_path, texts)
+    one, other = (
+        process(source, tmp_path_factory.mktemp("home"), chunk_rows=rows, **PAID)[1] for rows in (chunk_rows, 1000)
+    )
+    columns = ["sentiment", "sentiment_confidence", "sentiment_source", "sentiment_cost_usd"]
+    assert one.select(columns).equals(other.select(columns))

@@ -23,7 +23,7 @@ name = "topic"
 labels = ["billing", "shipping"]
 """
 # What differs between two runs: seconds, speed, run and the machine's cost.
-CHANGING = re.compile(r"· [\d.,]+ s · [\d,]+ reviews/s · run \S+|\$[\d.e-]+|[\d.]+ s of")
+CHANGING = re.compile(r"· [\d.,]+ s · [\d,]+ reviews/s · run \S+|\$[\d.e-]+|[\d.]+ s at")
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def made(tmp_path: Path) -> Report:
         cpu_s=2.0,
         peak_memory_bytes=100_000_000,
         reviews_per_s=8.0,
-        cost=runs.Cost(answers_usd="0.000000001850", machine_usd="0.000041666667", machine_usd_per_hour="0.1"),
+        cost=msgspec.structs.replace(run.cost, machine_usd="0.000041666667", machine_usd_per_hour="0.1"),
     )
     return Report(schema_version=report.SCHEMA_VERSION, state="done", run=still)
 

@@ -187,7 +187,9 @@ def test_a_full_disk_is_an_error_and_never_a_hang(sink: type[write._Parquet]) ->
 )
 def test_answers_never_take_the_name_of_an_input_column(taken: list[str], label: str) -> None:
     names = write.answer_names("sentiment", taken)
-    assert list(names.values()) == [label, f"{label}_confidence", f"{label}_source", f"{label}_cost_usd"]
+    answers = [label, f"{label}_confidence", f"{label}_source", f"{label}_cost_usd"]
+    prefix = label.removesuffix("sentiment")
+    assert list(names.values()) == [*answers, f"{prefix}duplicate_of", f"{prefix}cluster"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "process": "Label a table of reviews.",
     "report": "Print what a run did, cost and found.",
     "train": "Make a local model from a labelled table of your own.",
+    "cache": "See, warm, check, move and take back the answers that are kept.",
 }
 
 
@@ -33,14 +34,17 @@ class _LazyGroup(TyperGroup):
         return list(_COMMANDS)
 
     def get_command(self, ctx: Context, cmd_name: str) -> TyperCommand | None:  # type: ignore[override]
-        """Load a command, or only its line of help while the commands are listed."""
+        """Load a command or a group of them, or only its line of help while the commands are listed."""
         if cmd_name not in _COMMANDS:
             return None
         app = typer.Typer(add_completion=False, rich_markup_mode=None)
         if ctx.meta.get("listing"):
             app.command(cmd_name, help=_COMMANDS[cmd_name])(lambda: None)
-        else:
-            app.command(cmd_name)(importlib.import_module(f"reviewopt.cli.{cmd_name}").command)
+            return typer.main.get_command(app)  # type: ignore[return-value]
+        module = importlib.import_module(f"reviewopt.cli.{cmd_name}")
+        if hasattr(module, "group"):
+            return typer.main.get_command(module.group())  # type: ignore[return-value]
+        app.command(cmd_name)(module.command)
         return typer.main.get_command(app)  # type: ignore[return-value]
 
     def format_commands(self, ctx: Context, formatter: object) -> None:  # type: ignore[override]

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from rich.text import Text
+
+from reviewopt.cache import shelf as shelf_module
+from reviewopt.cache.keys import Contexts
+from reviewopt.cache.tiers import Cache
 from reviewopt.config import Config
 from reviewopt.data import ROLES, Task
-from reviewopt.errors import InputError, ModelError
+from reviewopt.errors import InputError, ModelError, UsageError
 from reviewopt.load import ColumnChoice, Table, open_table
 from reviewopt.local.classifier import Classifier
-from reviewopt.runs import ModelRecord
+from reviewopt.runs import Home, ModelRecord
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def table(config: Config, names: Sequence[str], task: Task, *, stdin_format: str | None = None) -> Table:
@@ -56,4 +66,58 @@ def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
             f"({', '.join(task.labels)}); make one: reviewopt train TABLE --task {task.name} -o MODEL, "
             "then process with --local-model MODEL"
         )
-    return model, ModelRecord(name=model.name, sha256=sha256, languages=model.languages)
+    return model, ModelRecord(name=model.name, is_paid=False, sha256=sha256, languages=model.languages)
+
+
+class Notes:
+    """What the user should know before the result: printed at once, and kept for the record."""
+
+    def __init__(self, console: Console) -> None:
+        self.lines: list[str] = []
+        self._console = console
+
+    def add(self, line: str) -> None:
+        """Take one more."""
+        self.lines.append(line)
+        self._console.print(Text(line), soft_wrap=True)
+
+
+def is_isolated(config: Config, table: Table) -> bool:
+    """Say whether the tenants of the table share nothing.
+
+    Without a setting they do where the user named the tenant column, or its own name says tenant. A column that was
+    only found, as `brand`, keeps the tenants' figures apart, not their answers.
+
+    Raises:
+        UsageError: isolation is asked for, but no column tells tenants apart.
+    """
+    column = table.columns.tenant
+    if config.cache.scope == "isolated" and column is None:
+        raise UsageError("cache.scope = isolated: the table has no tenant column; name it with --tenant-column")
+    if config.cache.scope:
+        return config.cache.scope == "isolated"
+    return column is not None and (bool(config.columns.tenant) or column.lower().startswith("tenant"))
+
+
+def cache(
+    opened: ExitStack,
+    config: Config,
+    home: Home,
+    task: Task,
+    labels: tuple[str, ...],
+    *,
+    isolated: bool,
+    on_warning: Callable[[str], None],
+) -> Cache:
+    """Open what can be used again of earlier answers to a task, until `opened` ends.
+
+    The local model asks for exact hits alone, among what people and labelled history say: its own answers are not
+    kept. So a home without an archive gets none.
+    """
+    shelf = None
+    if config.cache.archive.enabled and shelf_module.exists(home.path):
+        shelf = opened.enter_context(
+            shelf_module.Shelf(home.path, config.cache.archive, sharing=None, on_warning=on_warning)
+        )
+    contexts = Contexts(task, None, scope="isolated" if isolated else "shared")
+    return Cache(config.cache, contexts, labels, shelf=shelf, judge=None)

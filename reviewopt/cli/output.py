@@ -25,6 +25,7 @@ class Format(StrEnum):
 
 FormatOption = Annotated[Format, typer.Option("--format", help="Print tables for people or JSON for programs.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The same as --format json.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 HomeOption = Annotated[
     Path | None,
     typer.Option(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,15 +19,25 @@ from reviewopt.cli import opening
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 from reviewopt.config import Config, Setting
 from reviewopt.data import Task
-from reviewopt.dedup import answer_schema
+from reviewopt.dedup.spread import answer_schema
 from reviewopt.errors import UsageError
+from reviewopt.job import Asked, Job, price_of_a_local_answer
 from reviewopt.load import Table
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.runs import Run
+from reviewopt.text.sharing import Sharing
 
 _COLUMN = "COLUMN"
 _COLUMNS_PANEL = "name it, or `none`; without the option it is found by name"
+
+
+class NearChoice(StrEnum):
+    """What to do with near copies."""
+
+    OFF = "off"
+    REPORT = "report"
+    SHARE = "share"
 
 
 def command(
@@ -60,6 +72,13 @@ def command(
     ] = None,
     tenant_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The brand, client or store.")] = None,
     category_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The category.")] = None,
+    near: Annotated[
+        NearChoice | None,
+        typer.Option(help="Near copies: leave them, report them, or let them share one answer (default: report)."),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Use no answers of earlier runs, and keep none.")
+    ] = False,
     label_map: Annotated[
         str | None,
         typer.Option(metavar="MAP", help="What values of the label column mean: '1-4=negative, 5-10=positive'."),
@@ -89,6 +108,10 @@ def command(
         "process.task": task,
         "process.local_model": local_model,
         "process.limit": limit,
+        "dedup.near": None if near is None else near.value,
+        "cache.memory.enabled": False if no_cache else None,
+        "cache.similar.enabled": False if no_cache else None,
+        "cache.archive.enabled": False if no_cache else None,
         "columns.text": text_column,
         "columns.title": title_column,
         "columns.id": id_column,
@@ -105,48 +128,59 @@ def command(
         return
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
-    notes = console(stderr=True, quiet=quiet)
+    err = console(stderr=True, quiet=quiet)
     task_ = config.load_task(merged.process.task)
-    with opening.table(merged, tables, task_, stdin_format=stdin_format) as table:
-        job = _open_job(merged, settings, tables, table, task_, output, force=force, home=home)
-        for note in job.notes:
-            notes.print(Text(note), soft_wrap=True)
-        with ProgressDisplay(notes, quiet=quiet) as progress:
+    with ExitStack() as opened:
+        table = opened.enter_context(opening.table(merged, tables, task_, stdin_format=stdin_format))
+        notes = opening.Notes(err)
+        job = _open_job(opened, merged, settings, tables, table, task_, output, notes, force=force, home=home)
+        with ProgressDisplay(err, quiet=quiet) as progress:
             run = pipeline.process(job, progress)
     to_stderr = str(job.output.path) == write.STDOUT
     _show(run, to_stderr=to_stderr, quiet=quiet, as_json=as_json)
 
 
 def _open_job(
+    opened: ExitStack,
     merged: Config,
     settings: tuple[Setting, ...],
     tables: Sequence[str],
     table: Table,
     task: Task,
     output: Path | None,
+    notes: opening.Notes,
     *,
     force: bool,
     home: Path | None,
-) -> pipeline.Job:
+) -> Job:
     model, record = opening.local_model(merged.process.local_model, task)
     path = output or write.default_output(tables)
     names = write.answer_names(task.field.name, list(table.schema))
     schema = pl.Schema({**table.schema, **{names[key]: dtype for key, dtype in answer_schema(model.labels).items()}})
-    notes = list(table.notes)
+    for note in table.notes:
+        notes.add(note)
     if names["label"] != task.field.name:
         taken = set(table.schema) & set(write.answer_names(task.field.name, []).values())
-        notes.append(f"the table has {', '.join(sorted(taken))}: the answers are in {', '.join(names.values())}")
-    return pipeline.Job(
+        notes.add(f"the table has {', '.join(sorted(taken))}: the answers are in {', '.join(names.values())}")
+    sharing, is_isolated = Sharing(), opening.is_isolated(merged, table)
+    made = write.open_output(path, schema, inputs=table.names, force=force)
+    place = runs.home_folder(home)
+    return Job(
         table=table,
         task=task,
-        model=model,
-        model_record=record,
-        output=write.open_output(path, schema, inputs=table.names, force=force),
+        asked=Asked(
+            model=model, record=record, source="local", is_paid=False, price_usd=price_of_a_local_answer(merged)
+        ),
+        cache=opening.cache(opened, merged, place, task, model.labels, isolated=is_isolated, on_warning=notes.add),
+        near=merged.dedup.near or "report",
+        sharing=sharing,
+        isolated=is_isolated,
+        output=made,
         names=names,
-        recorder=runs.home_folder(home).new_run(),
+        recorder=place.new_run(),
         config=merged,
         settings=settings,
-        notes=tuple(notes),
+        notes=notes.lines,
     )
 
 

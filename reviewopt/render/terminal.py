@@ -7,20 +7,31 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
+from reviewopt.data import GroupCounts
+from reviewopt.render.parts import percent, table, usd
 from reviewopt.report import Report
 from reviewopt.runs import Run
 
 _BAR_WIDTH: Final = 8
 _MOST_GROUPS: Final = 6
 _MANY_COPIES: Final = 0.02
-_SOURCE_WORDS: Final = {"empty": "no text", "exact": "exact copies", "local": "local model"}
+_SOURCE_WORDS: Final = {
+    "empty": "no text",
+    "exact": "exact copies",
+    "near": "near copies",
+    "l1": "cache, tier 1",
+    "l2": "cache, tier 2",
+    "l3": "cache, tier 3",
+    "local": "local model",
+}
+_SHOWN_GROUPS: Final = 3
+_EXAMPLE_CHARS: Final = 60
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -36,6 +47,10 @@ def show_report(console: Console, report: Report) -> None:
         console.print(side_by_side)
     if run.accuracy is not None:
         _show_accuracy(console, run.accuracy, run.input.columns["label"] or "label")
+    if run.groups.largest:
+        _show_largest(console, run.groups)
+    for line in _reuse(run):
+        console.print(Text(line), highlight=False, soft_wrap=True)
     console.print(_costs(run), highlight=False, soft_wrap=True)
     for line in _remarks(run):
         console.print(Text(line), style="yellow", soft_wrap=True)
@@ -46,10 +61,10 @@ def show_report(console: Console, report: Report) -> None:
 def show_card(console: Console, card: Mapping[str, Any], path: Path) -> None:
     """Print what is known about a model that was just trained."""
     held = card["validation"]
-    table = _table("label", "precision, %", "recall, %", title=f"on {held['n']:,} held-out reviews (95 % interval)")
+    made = table("label", "precision, %", "recall, %", title=f"on {held['n']:,} held-out reviews (95 % interval)")
     for label in card["labels"]:
-        table.add_row(Text(label), _card_share(held["precision"][label]), _card_share(held["recall"][label]))
-    console.print(table)
+        made.add_row(Text(label), _card_share(held["precision"][label]), _card_share(held["recall"][label]))
+    console.print(made)
     data = card["data"]
     console.print(
         Text(f"{data['labelled']:,} labelled reviews of {data['rows']:,}, {data['distinct']:,} of them distinct")
@@ -68,20 +83,11 @@ def _card_share(share: Mapping[str, float | None]) -> str:
 
 def show_settings(console: Console, settings: Sequence[Setting]) -> None:
     """Print every setting with its origin."""
-    table = _table("setting", "value", "from")
-    table.columns[1].no_wrap = table.columns[2].no_wrap = False
+    made = table("setting", "value", "from")
+    made.columns[1].no_wrap = made.columns[2].no_wrap = False
     for setting in settings:
-        table.add_row(Text(setting.name), Text(str(setting.value)), Text(setting.origin))
-    console.print(table)
-
-
-def _table(first: str, *columns: str, title: str | None = None) -> Table:
-    """Return a table with names at the left of the first column and figures at the right of the others."""
-    table = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
-    table.add_column(Text(first), no_wrap=True)
-    for name in columns:
-        table.add_column(Text(name), justify="left" if name in {"value", "from", ""} else "right", no_wrap=True)
-    return table
+        made.add_row(Text(setting.name), Text(str(setting.value)), Text(setting.origin))
+    console.print(made)
 
 
 def _heading(run: Run) -> Text:
@@ -92,22 +98,22 @@ def _heading(run: Run) -> Text:
 
 
 def _counts(title: str, counts: dict[str, int], n_rows: int, *, bars: bool = False) -> Table:
-    table = _table(title, "reviews", "share", *([""] if bars else []))
+    made = table(title, "reviews", "share", *([""] if bars else []))
     for name, n in counts.items():
         bar = [Text("█" * round(n / n_rows * _BAR_WIDTH), style="cyan")] if bars else []
-        table.add_row(Text(name), f"{n:,}", _percent(n / n_rows), *bar)
-    return table
+        made.add_row(Text(name), f"{n:,}", percent(n / n_rows), *bar)
+    return made
 
 
 def _show_accuracy(console: Console, accuracy: Accuracy, column: str) -> None:
     overall = accuracy.overall
     title = f"agreement with {column}, % (95 % interval)"
-    table = _table("label", "reviews", "precision", "recall", "F1", title=title)
+    made = table("label", "reviews", "precision", "recall", "F1", title=title)
     for score in overall.classes:
         shares = (_share(score.precision), _share(score.recall), _share(score.f1))
-        table.add_row(Text(score.label), f"{score.n_rows:,}", *shares)
-    console.print(table)
-    confusion = _table(f"{column} \\ answer", *accuracy.labels, title="confusion matrix, reviews")
+        made.add_row(Text(score.label), f"{score.n_rows:,}", *shares)
+    console.print(made)
+    confusion = table(f"{column} \\ answer", *accuracy.labels, title="confusion matrix, reviews")
     for label, row in zip(accuracy.labels, overall.confusion, strict=True):
         confusion.add_row(Text(label), *(f"{n:,}" for n in row))
     console.print(confusion)
@@ -118,32 +124,69 @@ def _show_accuracy(console: Console, accuracy: Accuracy, column: str) -> None:
 
 
 def _groups(kind: str, groups: Sequence[Score]) -> Table:
-    table = _table(kind, "reviews", "accuracy, %", "macro-F1, %", "ECE, %")
+    made = table(kind, "reviews", "accuracy, %", "macro-F1, %", "ECE, %")
     for score in groups[:_MOST_GROUPS]:
         error = "not measured" if score.calibration_error is None else f"{100 * score.calibration_error:.1f}"
-        table.add_row(Text(score.group), f"{score.n_rows:,}", _share(score.accuracy), _share(score.macro_f1), error)
+        made.add_row(Text(score.group), f"{score.n_rows:,}", _share(score.accuracy), _share(score.macro_f1), error)
     if len(groups) > _MOST_GROUPS:
-        table.caption = f"the largest {_MOST_GROUPS} of {len(groups):,}; the others with --json"
-        table.caption_justify = "left"
-    return table
+        made.caption = f"the largest {_MOST_GROUPS} of {len(groups):,}; the others with --json"
+        made.caption_justify = "left"
+    return made
+
+
+def _show_largest(console: Console, groups: GroupCounts) -> None:
+    made = table("first review", "reviews", "texts", "example")
+    for group in groups.largest[:_SHOWN_GROUPS]:
+        example = " ".join(group.example.split())
+        if len(example) > _EXAMPLE_CHARS:
+            example = example[: _EXAMPLE_CHARS - 1] + "…"
+        made.add_row(Text(group.review_id), f"{group.n_rows:,}", f"{group.n_questions:,}", Text(example))
+    near = f", {groups.n_near:,} of them with near copies" if groups.n_near else ""
+    others = "; the ten largest with --json" if len(groups.largest) > _SHOWN_GROUPS else ""
+    word = "group" if groups.n_groups == 1 else "groups"
+    title = f"{groups.n_groups:,} {word} of reviews that say the same{near}{others}"
+    console.print(Text(title), style="italic", soft_wrap=True)
+    console.print(made)
+
+
+def _reuse(run: Run) -> Iterable[str]:
+    if run.n_looked_up and run.hit_rate is not None:
+        tiers = ", ".join(f"tier {tier[1]}: {run.n_by_source[tier]:,}" for tier in ("l1", "l2", "l3"))
+        yield f"cache: {percent(run.hit_rate)} of {run.n_looked_up:,} questions were answered before ({tiers})"
+    if run.reuse_rate and any(run.n_by_source[source] for source in ("near", "l1", "l2", "l3")):
+        yield f"reuse: {percent(run.reuse_rate)} of the reviews took an answer that was there already"
 
 
 def _costs(run: Run) -> Text:
+    cost = run.cost
+    saved = [f"{_SOURCE_WORDS[source]} {usd(amount)}" for source, amount in cost.saved_usd.items() if Decimal(amount)]
+    naive = f" instead of {usd(cost.naive_usd)} for one answer a review (saved: {', '.join(saved)})" if saved else ""
+    free = "" if run.model.is_paid else "; no paid model was asked"
     return Text(
-        f"cost: {_usd(run.cost.machine_usd)} for {run.wall_s:.2f} s of this machine at "
-        f"{_usd(run.cost.machine_usd_per_hour)} an hour, {_usd(run.cost.answers_usd)} of it for answers; "
-        "no paid model was asked"
+        f"cost: answers {usd(cost.answers_usd)}{naive}; machine {usd(cost.machine_usd)} for {run.wall_s:.2f} s at "
+        f"{usd(cost.machine_usd_per_hour)} an hour{free}"
     )
 
 
 def _remarks(run: Run) -> Iterable[str]:
-    if run.accuracy is not None and (run.reuse_rate or 0) > _MANY_COPIES:
+    copies = (run.n_by_source["exact"] + run.n_by_source["near"]) / max(run.n_rows - run.n_by_source["empty"], 1)
+    if run.accuracy is not None and copies > _MANY_COPIES:
         yield (
-            f"{_percent(run.reuse_rate or 0)} of the reviews are copies of earlier ones: the intervals take each row "
+            f"{percent(copies)} of the reviews are copies of earlier ones: the intervals take each row "
             "as a case of its own, and would be wider for as many different reviews"
         )
+    if run.accuracy is not None and run.n_given:
+        yield (
+            f"{run.n_given:,} of the answers are what people or your labelled history said: where that is the same "
+            "column, the agreement with it says nothing about the model"
+        )
+    if run.n_near_without_language:
+        yield (
+            f"{run.n_near_without_language:,} pairs of near copies shared nothing: their language has no word lists, "
+            "or none could be told"
+        )
     if run.n_outside_languages:
-        share = _percent(run.n_outside_languages / run.n_rows)
+        share = percent(run.n_outside_languages / run.n_rows)
         known = f" ({', '.join(run.model.languages)})" if run.model.languages else ""
         yield (
             f"{run.n_outside_languages:,} reviews ({share}) look foreign to the model's languages{known}: "
@@ -177,18 +220,3 @@ def _share(estimate: Estimate) -> str:
     shares = (estimate.value, estimate.low, estimate.high)
     value, low, high = (f"{100 * share:.1f}".replace("100.0", "100") for share in shares)
     return f"{value} ({low}-{high})"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
-
-
-def _usd(amount: str) -> str:
-    value = Decimal(amount)
-    return (
-        f"${value:.2f}"
-        if value >= 1 or not value
-        else f"${value:.3g}"
-        if value >= Decimal("0.001")
-        else f"${value:.2g}"
-    )

@@ -1,4 +1,4 @@
-"""Exact copies over the whole table: which rows ask the same question, and the answers spread back to them.
+"""Exact copies over the whole table: which rows ask the same question.
 
 A question is a distinct normal form. Questions are numbered from 0 in the order of their first row, so the numbers,
 and everything that hangs on them, do not depend on how the table was cut into chunks.
@@ -7,21 +7,17 @@ and everything that hangs on them, do not depend on how the table was cut into c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.data import SOURCES
 from reviewopt.text import normal
 
 _FREE = np.uint32(0xFFFFFFFF)
 _FIBONACCI = np.uint64(0x9E3779B97F4A7C15)  # Knuth, The Art of Computer Programming 6.4: multiplicative hashing
 _MOST_FULL = 0.7
-# USD with twelve places: a local answer costs about 2e-10.
-COST_DTYPE: Final = pl.Decimal(18, 12)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +55,10 @@ class GrowingArray:
         taken: npt.NDArray[Any] = self._values[at]
         return taken
 
+    def put(self, at: npt.NDArray[np.integer[Any]], values: npt.NDArray[Any]) -> None:
+        """Replace the values at the positions `at`."""
+        self._values[at] = values
+
 
 class ExactCopies:
     """Numbers the distinct keys of a stream: an open-addressing hash table, probed a whole chunk at a time.
@@ -73,10 +73,18 @@ class ExactCopies:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def see(self, form: pl.Series) -> Asked:
-        """Number the questions of a chunk of normal forms, String (n_rows,), null where there is nothing to ask."""
+    def see(self, form: pl.Series, tenant: pl.Series | None = None) -> Asked:
+        """Number the questions of a chunk.
+
+        Args:
+            form: String (n_rows,), the normal forms, null where there is nothing to ask.
+            tenant: String (n_rows,), where tenants share nothing: the same text of two tenants is two questions.
+        """
         rows = form.is_not_null().arg_true().to_numpy()
-        numbers, new = self.number(normal.keys(form.drop_nulls()))
+        keys = normal.keys(form.drop_nulls())
+        if tenant is not None:
+            keys = keys ^ (tenant.gather(rows).hash(seed=1).to_numpy() * _FIBONACCI)
+        numbers, new = self.number(keys)
         question = np.full(len(form), -1, np.int64)
         question[rows] = numbers
         return Asked(question=question, new_rows=rows[new].astype(np.int64))
@@ -138,61 +146,3 @@ class ExactCopies:
             self._slots[slot[free]] = numbers[free]
             lost = np.flatnonzero(self._slots[slot] != numbers)
             slot, numbers = (slot[lost] + 1) & (len(self._slots) - 1), numbers[lost]
-
-
-def answer_schema(labels: tuple[str, ...]) -> dict[str, pl.DataType]:
-    """Return what `Answers.spread` gives every row, in this order; it adds `outside` for the counts."""
-    return {"label": pl.Enum(labels), "confidence": pl.Float32(), "source": pl.Enum(SOURCES), "cost_usd": COST_DTYPE}
-
-
-class Answers:
-    """One answer a question, 6 bytes each, given in the order in which the questions were first asked."""
-
-    def __init__(self, labels: tuple[str, ...], source: str, cost_usd: Decimal) -> None:
-        self._labels = labels
-        self._source = source
-        self._cost_usd = cost_usd
-        self._label = GrowingArray(np.uint8)
-        self._confidence = GrowingArray(np.float32)
-        self._outside = GrowingArray(np.bool_)
-
-    def add(self, label: npt.NDArray[Any], confidence: npt.NDArray[Any], outside: npt.NDArray[np.bool_]) -> None:
-        """Take the answers of the next questions, (n_new,) each; `label` indexes the labels."""
-        self._label.append(label)
-        self._confidence.append(confidence)
-        self._outside.append(outside)
-
-    def spread(self, asked: Asked) -> pl.DataFrame:
-        """Give every row of a chunk its answer.
-
-        Returns:
-            `label` Enum, null for an empty row; `confidence` Float32; `source` Enum: `empty`, `exact` for a copy, else
-            the model; `cost_usd` Decimal, 0 for a copy; `outside` Boolean: in a language the model does not know.
-        """
-        empty = asked.question < 0
-        at = np.maximum(asked.question, 0) if len(self._label) else np.zeros(0, np.int64)
-        is_new = np.zeros(len(empty), np.bool_)
-        is_new[asked.new_rows] = True
-        source = np.where(
-            empty, SOURCES.index("empty"), np.where(is_new, SOURCES.index(self._source), SOURCES.index("exact"))
-        )
-        known = pl.DataFrame({"empty": empty, "source": source.astype(np.uint8), "is_new": is_new})
-        if len(at):
-            known = known.with_columns(
-                label=self._label.take(at), confidence=self._confidence.take(at), outside=self._outside.take(at)
-            )
-        else:
-            known = known.with_columns(
-                label=pl.lit(0, pl.UInt8), confidence=pl.lit(0, pl.Float32), outside=pl.lit(False)
-            )
-        return known.select(
-            pl.when(~pl.col("empty")).then("label").cat.to(pl.Enum(self._labels)).alias("label"),
-            pl.when(~pl.col("empty")).then("confidence").alias("confidence"),
-            pl.col("source").cat.to(pl.Enum(SOURCES)),
-            pl.when("is_new")
-            .then(pl.lit(self._cost_usd))
-            .otherwise(pl.lit(Decimal(0)))
-            .cast(COST_DTYPE)
-            .alias("cost_usd"),
-            pl.col("outside") & ~pl.col("empty"),
-        )

@@ -8,7 +8,9 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reviewopt.dedup import Answers, Asked, ExactCopies, GrowingArray
+from reviewopt.data import COST_DTYPE, SOURCES
+from reviewopt.dedup.exact import Asked, ExactCopies, GrowingArray
+from reviewopt.dedup.spread import Answers, Fresh
 
 KEYS = st.lists(st.integers(0, 2**64 - 1) | st.integers(0, 20), max_size=300)
 
@@ -60,15 +62,23 @@ def test_a_growing_array_holds_what_was_appended(parts: list[list[int]]) -> None
     assert array.take(np.arange(len(array))).tolist() == flat
 
 
-def answers() -> Answers:
-    made = Answers(("negative", "positive"), "local", Decimal("0.000000000002"))
-    made.add(np.array([1, 0]), np.array([0.9, 0.6], np.float32), np.array([False, True]))
-    return made
+def fresh(label: list[int], confidence: list[float], outside: list[bool], cost: str) -> Fresh:
+    n = len(label)
+    return Fresh(
+        label=np.array(label, np.uint8),
+        confidence=np.array(confidence, np.float32),
+        outside=np.array(outside, np.bool_),
+        source=np.full(n, SOURCES.index("local"), np.uint8),
+        cost_usd=pl.Series([Decimal(cost)] * n, dtype=COST_DTYPE),
+        derived=np.zeros(n, np.bool_),
+    )
 
 
 def test_spread_gives_copies_the_answer_for_nothing_and_empty_rows_none() -> None:
+    answers, new = Answers(("negative", "positive")), fresh([1, 0], [0.9, 0.6], [False, True], "0.000000000002")
+    answers.add(new)
     asked = Asked(question=np.array([0, -1, 1, 0]), new_rows=np.array([0, 2]))
-    frame = answers().spread(asked)
+    frame = answers.spread(asked, new)
     assert frame["label"].to_list() == ["positive", None, "negative", "positive"]
     assert frame["source"].to_list() == ["local", "empty", "local", "exact"]
     assert frame["cost_usd"].to_list() == [Decimal("2e-12"), 0, Decimal("2e-12"), 0]
@@ -77,11 +87,24 @@ def test_spread_gives_copies_the_answer_for_nothing_and_empty_rows_none() -> Non
 
 
 def test_a_chunk_with_nothing_to_ask_spreads_before_any_answer() -> None:
-    empty = Answers(("a", "b"), "local", Decimal(0)).spread(
-        Asked(question=np.array([-1]), new_rows=np.array([], np.int64))
-    )
+    nothing = Asked(question=np.array([-1]), new_rows=np.array([], np.int64))
+    empty = Answers(("a", "b")).spread(nothing, fresh([], [], [], "0"))
     assert empty["label"].to_list() == [None]
     assert empty["source"].to_list() == ["empty"]
+
+
+def test_an_unknown_confidence_is_null() -> None:
+    answers, new = Answers(("a", "b")), fresh([1], [float("nan")], [False], "0")
+    answers.add(new)
+    spread = answers.spread(Asked(question=np.array([0]), new_rows=np.array([0])), new)
+    assert spread["confidence"].to_list() == [None]
+
+
+def test_a_copied_answer_is_derived_and_the_original_is_not() -> None:
+    answers = Answers(("a", "b"))
+    answers.add(fresh([1, 0], [0.9, 0.0], [True, False], "0"))
+    answers.copy(np.array([0]), np.array([1]))
+    assert answers.derived(np.array([0, 1])).tolist() == [False, True]
 
 
 def test_see_numbers_only_rows_that_ask() -> None:
