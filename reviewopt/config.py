@@ -86,7 +86,7 @@ class CacheSettings(Frozen, frozen=True, kw_only=True):
     """Which answers are kept, for how long (0 days: for ever), and who shares them."""
 
     scope: Literal["", "shared", "isolated"]
-    ttl_days: Annotated[float, Meta(ge=0)]
+    ttl_days: Annotated[float, Meta(ge=0, le=36_500)]
     memory: MemorySettings
     similar: SimilarSettings
     archive: ArchiveSettings
@@ -138,7 +138,9 @@ def load(
     file = file or (Path(LOCAL_FILE) if Path(LOCAL_FILE).exists() else None)
     given: list[tuple[str, Any, str]] = []
     if file is not None:
-        given += [(name, value, str(file)) for name, value in _flat(_read_toml(file), file)]
+        tree = _read_toml(file)
+        given += [(name, value, str(file)) for name, value in _flat(tree, file)]
+        _check_sections(tree, list(merged), file)
     given += list(_from_environment(os.environ if environment is None else environment, list(merged)))
     given += [(name, value, "flag") for name, value in flags.items() if value is not None]
     for name, value, origin in given:
@@ -185,6 +187,21 @@ def _flat(sections: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Any]]:
                 yield from ((f"{section}.{name}", inner) for name, inner in _flat({key: value}, path))
             else:
                 yield f"{section}.{key}", value
+
+
+def _check_sections(tree: Mapping[str, Any], names: list[str], path: Path) -> None:
+    """Refuse a section that holds no setting, which `_flat` would pass over where it is empty."""
+    known = list(dict.fromkeys(name.rpartition(".")[0] for name in names))
+    for section in _sections(tree):
+        if section not in known:
+            raise UsageError(f"{path}: there is no section [{section}]{_nearest(section, known)}")
+
+
+def _sections(tree: Mapping[str, Any]) -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield name
+            yield from (f"{name}.{inner}" for inner in _sections(value))
 
 
 def _from_environment(environment: Mapping[str, str], names: list[str]) -> Iterator[tuple[str, str, str]]:

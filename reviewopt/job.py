@@ -14,6 +14,7 @@ from reviewopt import runs
 from reviewopt.cache.tiers import Cache
 from reviewopt.config import Config, Setting
 from reviewopt.data import SOURCES, Task
+from reviewopt.errors import UsageError
 from reviewopt.load import Table
 from reviewopt.runs import Recorder
 from reviewopt.text.sharing import Sharing
@@ -50,11 +51,15 @@ class Model(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Answerer:
     """The model that answers what nothing cheaper can, and what an answer of it costs.
 
     `source` is what its answers' rows say: `local`, or a paid model's name. Paid answers are archived; free ones are
-    not, because to label again is faster than to keep (measured: `tests/benchmarks/cache.py`).
+    not, because to label again is faster than to keep (measured: `tests/benchmarks/cache_speed.py`).
+
+    Raises:
+        UsageError: a paid model has the name of another source.
+        ValueError: the price has more than the twelve places that a row's cost has, so that the sums would differ.
     """
 
     model: Model
@@ -62,6 +67,12 @@ class Asked:
     source: str
     is_paid: bool
     price_usd: Decimal
+
+    def __post_init__(self) -> None:
+        if self.is_paid and self.source in SOURCES:
+            raise UsageError(f"a paid model cannot be called {self.source}: other answers say so; rename it")
+        if self.price_usd != _to_twelve_places(self.price_usd):
+            raise ValueError(f"a price of more than twelve places: {self.price_usd}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +85,7 @@ class Job:
 
     table: Table
     task: Task
-    asked: Asked
+    answerer: Answerer
     cache: Cache
     near: NearMode
     sharing: Sharing
@@ -89,7 +100,7 @@ class Job:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every name that the source column can hold, in the order of its codes."""
-        return source_names(self.asked.source)
+        return source_names(self.answerer.source)
 
     @property
     def threads(self) -> int:
@@ -112,4 +123,8 @@ def source_names(source: str) -> tuple[str, ...]:
 def price_of_a_local_answer(config: Config) -> Decimal:
     """Return the USD that one local answer is priced at: a share of the machine's hour, to twelve places."""
     hours = Decimal(1) / (3600 * config.machine.local_reviews_per_s)
-    return (Decimal(str(config.machine.usd_per_hour)) * hours).quantize(Decimal("1e-12"))
+    return _to_twelve_places(Decimal(str(config.machine.usd_per_hour)) * hours)
+
+
+def _to_twelve_places(usd: Decimal) -> Decimal:
+    return usd.quantize(Decimal("1e-12"))

@@ -35,9 +35,9 @@ class Ledger:
         self._n_questions = 0
         self._n_outside = 0
         self._by_source = dict.fromkeys(job.sources, 0)
-        self._by_label = dict.fromkeys(job.asked.model.labels, 0)
+        self._by_label = dict.fromkeys(job.answerer.model.labels, 0)
         self._cost_usd = Decimal(0)
-        self._tally = Tally(job.asked.model.labels)
+        self._tally = Tally(job.answerer.model.labels)
         self._accuracy: Accuracy | None = None
         self._groups = GroupCounts(n_groups=0, n_near=0, n_rows=0, largest=())
         self._fingerprint: str | None = None
@@ -106,7 +106,7 @@ class Ledger:
             input=runs.Input(names=job.table.names, columns=asdict(job.table.columns), fingerprint=self._fingerprint),
             output=str(job.output.path),
             task=job.task.name,
-            model=job.asked.record,
+            model=job.answerer.record,
             config=job.settings,
             notes=tuple(job.notes),
             near=job.near,
@@ -132,7 +132,7 @@ class Ledger:
         )
 
     def _cost(self, wall_s: float) -> runs.Cost:
-        price, per_hour = self._job.asked.price_usd, Decimal(str(self._job.config.machine.usd_per_hour))
+        price, per_hour = self._job.answerer.price_usd, Decimal(str(self._job.config.machine.usd_per_hour))
         saved = {name: price * self._by_source[name] for name in _SAVING}
         return runs.Cost(
             naive_usd=f"{self._cost_usd + sum(saved.values()):f}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import polars as pl
 
@@ -18,6 +18,9 @@ from reviewopt.load import Chunk, Table
 from reviewopt.runs import Recorder, Run
 from reviewopt.text import normal
 
+# Near copies share an answer within so many rows, or so many bytes of text.
+_WINDOW_ROWS: Final = 32_768
+_WINDOW_BYTES: Final = 64 << 20
 T = TypeVar("T")
 
 
@@ -30,18 +33,20 @@ def process(job: Job, on_progress: OnProgress) -> Run:
     Raises:
         InputError: the table turns out to be damaged, or the output cannot be written.
     """
-    copies, answers = ExactCopies(), Answers(job.asked.model.labels, job.sources)
+    copies, answers = ExactCopies(), Answers(job.answerer.model.labels, job.sources)
     stage = job.recorder.stage
     with (
         Ledger(job) as ledger,
         job.output as output,
         Groups(job.recorder.folder) as groups,
-        Answering(job, answers) as answering,
+        Answering(job) as answering,
     ):
-        for chunk, form in _ahead(_normalised(job.table.chunks(), job.recorder)):
+        chunks = _windows(job.table.chunks()) if job.near == "share" else job.table.chunks()
+        for chunk, form in _ahead(_normalised(chunks, job.recorder)):
             with stage("dedup"):
                 asked = copies.see(form, chunk.reviews["tenant"] if job.isolated else None)
             fresh, root = answering.answer(chunk.reviews, form, asked)
+            answers.add(fresh)
             with stage("write"):
                 labelled = answers.spread(asked, fresh)
                 labelled = labelled.hstack(groups.name(asked, root, chunk.reviews))
@@ -81,6 +86,30 @@ def _normalised(chunks: Iterator[Chunk], recorder: Recorder) -> Iterator[tuple[C
         with recorder.stage("normalise"):
             form = normal.normalise(chunk.reviews["title"], chunk.reviews["text"])
         yield chunk, form
+
+
+def _windows(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
+    """Cut the rows anew: a window ends after so many rows or bytes of text, however they were read."""
+    rest: Chunk | None = None
+    n_windows = 0
+    for chunk in chunks:
+        rest = chunk if rest is None else _joined(rest, chunk)
+        while (n := _window_rows(rest.reviews)) is not None:
+            yield Chunk(table=rest.table[:n], reviews=rest.reviews[:n])
+            rest, n_windows = Chunk(table=rest.table[n:], reviews=rest.reviews[n:]), n_windows + 1
+    if rest is not None and (rest.reviews.height or not n_windows):
+        yield rest
+
+
+def _joined(one: Chunk, other: Chunk) -> Chunk:
+    return Chunk(table=pl.concat([one.table, other.table]), reviews=pl.concat([one.reviews, other.reviews]))
+
+
+def _window_rows(reviews: pl.DataFrame) -> int | None:
+    """Return how many rows the next window takes, None where it is not full yet."""
+    n_bytes = reviews["text"].str.len_bytes().fill_null(0).cum_sum()
+    n = min(_WINDOW_ROWS, int((n_bytes < _WINDOW_BYTES).sum()) + 1)
+    return n if n <= reviews.height else None
 
 
 def _ahead(items: Iterator[T]) -> Iterator[T]:

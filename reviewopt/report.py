@@ -11,7 +11,7 @@ from reviewopt import runs
 from reviewopt.data import Frozen
 from reviewopt.runs import Run
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 State = Literal["running", "killed", "done", "failed", "interrupted"]
 
 

@@ -33,6 +33,7 @@ _UNWRITABLE: Final = {
     ".jsonl": (pl.Object, pl.Binary),
 }
 _PREFIX: Final = "reviewopt_"
+_GROUP_KEYS: Final = ("duplicate_of", "cluster")  # columns that are not named after the field
 # A spreadsheet runs a cell that begins so (OWASP, CSV injection). A plain number may keep its sign.
 _FORMULA: Final = r"^[=+\-@\t\r]"
 _NUMBER: Final = r"^[+-]?\d+(\.\d+)?([eE][+-]?\d+)?$"
@@ -51,16 +52,16 @@ class Sink(Protocol):
 
 
 def answer_names(field: str, taken: list[str]) -> dict[str, str]:
-    """Name the answer columns of `field` so that they meet no column of the input.
+    """Name the answer columns of `field` so that they meet no column of the input, nor one another.
 
     Returns:
         Names for the keys `label`, `confidence`, `source`, `cost_usd`, `duplicate_of` and `cluster`, in this order.
     """
-    prefix = ""
+    prefix, apart = "", _PREFIX if field in _GROUP_KEYS else ""
     while True:
         names = {"label": f"{prefix}{field}"}
         names |= {key: f"{prefix}{field}_{key}" for key in ("confidence", "source", "cost_usd")}
-        names |= {key: f"{prefix}{key}" for key in ("duplicate_of", "cluster")}
+        names |= {key: f"{prefix}{apart}{key}" for key in _GROUP_KEYS}
         if not set(names.values()) & set(taken):
             return names
         prefix += _PREFIX

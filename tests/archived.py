@@ -10,8 +10,9 @@ import numpy as np
 import polars as pl
 
 from reviewopt.cache.archive import Archive
-from reviewopt.cache.entry import COST_DTYPE, ENTRY_SCHEMA
+from reviewopt.cache.entry import ENTRY_SCHEMA
 from reviewopt.cache.keys import Context, canonical, digest, make_keys
+from reviewopt.data import COST_DTYPE
 
 LABELS = ("negative", "neutral", "positive")
 

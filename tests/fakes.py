@@ -19,7 +19,7 @@ from reviewopt.cache.keys import Contexts, ModelKey
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
 from reviewopt.dedup.spread import answer_schema
-from reviewopt.job import Asked, Job, Model, source_names
+from reviewopt.job import Answerer, Job, Model, source_names
 from reviewopt.runs import Home, ModelRecord, Run
 from reviewopt.text.sharing import Sharing
 
@@ -91,7 +91,7 @@ def make_job(
         yield Job(
             table=table,
             task=task,
-            asked=Asked(
+            answerer=Answerer(
                 model=model,
                 record=ModelRecord(name="fake", is_paid=is_paid, sha256="0" * 64, languages=("en",)),
                 source=source,

@@ -47,7 +47,7 @@ def test_process_labels_a_table_and_report_prints_it(reviewopt: Run, table: Path
 def test_json_goes_to_stdout_alone_and_holds_the_report(reviewopt: Run, table: Path) -> None:
     done = reviewopt("process", table, "--json")
     made = json.loads(done.stdout)
-    assert (made["schema_version"], made["state"], made["run"]["n_rows"]) == (1, "done", 3)
+    assert (made["schema_version"], made["state"], made["run"]["n_rows"]) == (2, "done", 3)
     reported = json.loads(reviewopt("report", made["run"]["run_id"], "--format", "json").stdout)
     assert reported == made
 

@@ -44,6 +44,10 @@ def test_the_local_file_is_read_unless_another_is_named(tmp_path: Path) -> None:
         ("[machine]\nusd_per_hour = -1\n", "machine.usd_per_hour = -1"),
         ("[machine]\nlocal_reviews_per_s = 0\n", "machine.local_reviews_per_s = 0"),
         ("limit = 3\n", "outside a section"),
+        ("[nosuch]\n", "there is no section [nosuch]; --show-config lists them all"),
+        ("[cache.archiv]\n", "there is no section [cache.archiv]; did you mean cache.archive?"),
+        ("[cache.archive.similar]\n", "there is no section [cache.archive.similar]; did you mean cache.similar?"),
+        ("[cache]\nttl_days = 1e9\n", "cache.ttl_days = 1000000000.0: Expected `float` <= 36500"),
         ("[process\n", "not valid TOML"),
     ],
 )
@@ -53,6 +57,28 @@ def test_a_wrong_file_is_an_error_that_helps(tmp_path: Path, text: str, words: s
     with pytest.raises(UsageError, match=r".") as caught:
         config.load(NO_FLAGS, file=file, environment={})
     assert words in str(caught.value)
+
+
+def test_an_empty_section_of_settings_is_no_error(tmp_path: Path) -> None:
+    file = tmp_path / "empty.toml"
+    file.write_text("[process]\n[cache.archive]\n")
+    assert config.load(NO_FLAGS, file=file, environment={})[0] == config.load(NO_FLAGS, environment={})[0]
+
+
+FLOATS = [setting.name for setting in config.load(NO_FLAGS, environment={})[1] if isinstance(setting.value, float)]
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+@pytest.mark.parametrize("name", FLOATS)
+def test_every_figure_is_finite(tmp_path: Path, name: str, value: str) -> None:
+    variable = f"REVIEWOPT_{name.replace('.', '_').upper()}"
+    with pytest.raises(UsageError, match=f"{variable}: {name} = {value}"):
+        config.load(NO_FLAGS, environment={variable: value})
+    section, _, key = name.rpartition(".")
+    file = tmp_path / "wrong.toml"
+    file.write_text(f"[{section}]\n{key} = {value}\n")
+    with pytest.raises(UsageError, match=f"{name} = {value}"):
+        config.load(NO_FLAGS, file=file, environment={})
 
 
 def test_an_unknown_environment_variable_suggests_the_nearest() -> None:

@@ -12,7 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reviewopt import config, job, load, pipeline, runs
-from reviewopt.errors import InputError
+from reviewopt.data import SOURCES
+from reviewopt.errors import InputError, UsageError
 from reviewopt.local import classifier
 
 SAME_FOLDER = [HealthCheck.function_scoped_fixture]
@@ -204,14 +205,15 @@ def test_what_was_paid_and_what_was_saved_add_up_to_the_naive_bill(tmp_path: Pat
 
 
 def test_a_run_that_breaks_pays_for_nothing_twice(tmp_path: Path) -> None:
-    texts = [f"{chr(97 + at % 26) * 30} {at}" for at in range(50)]
+    texts = [f"{chr(97 + at % 26) * 30} {at}" for at in range(1000)]
     source = table_of(tmp_path, texts)
-    broken = FakeModel(fail_after=25, error=KeyboardInterrupt())
+    broken = FakeModel(fail_after=600, error=KeyboardInterrupt())
     with pytest.raises(KeyboardInterrupt):
-        process(source, tmp_path, chunk_rows=10, model=broken, **PAID)
+        process(source, tmp_path, model=broken, **PAID)
     model = FakeModel()
     process(source, tmp_path, model=model, settings={"dedup.near": "off"}, **PAID)
-    assert set(model.asked) == set(texts[20:])
+    assert set(texts[-256:]) <= set(model.asked)
+    assert set(model.asked).isdisjoint(texts[:256])
 
 
 def test_isolated_tenants_share_neither_copies_nor_hits(tmp_path: Path) -> None:
@@ -249,3 +251,35 @@ def test_chunk_sizes_change_no_label_where_near_copies_share(
     )
     columns = ["sentiment", "sentiment_confidence", "sentiment_source", "sentiment_cost_usd"]
     assert one.select(columns).equals(other.select(columns))
+
+
+def test_chunk_sizes_change_no_label_among_many_texts_of_one_pattern(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    things, verbs = ["kettle", "lamp", "chair", "table", "phone"], ["bought", "got", "found", "took"]
+    texts = [
+        f"my {'dear old ' * (at % 3)}aunt {verbs[at % 4]} this {things[at % 5]} in the shop of "
+        f"{'abcdefghij'[at % 10] * 4} and {'klmnopqrst'[at // 10 % 10] * 3} for the {things[at // 7 % 5]}"
+        for at in range(600)
+    ]
+    source = table_of(tmp_path, texts)
+    one, other = (process(source, tmp_path_factory.mktemp("home"), chunk_rows=rows, **PAID)[1] for rows in (50, 5000))
+    assert one.equals(other)
+    assert "near" in sources(one)
+
+
+def answerer(source: str, price_usd: str, *, is_paid: bool) -> job.Answerer:
+    record = runs.ModelRecord(name="fake", is_paid=is_paid, sha256="0" * 64, languages=())
+    return job.Answerer(model=FakeModel(), record=record, source=source, is_paid=is_paid, price_usd=Decimal(price_usd))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_paid_model_never_has_the_name_of_another_source(source: str) -> None:
+    with pytest.raises(UsageError, match=f"cannot be called {source}"):
+        answerer(source, "0.001", is_paid=True)
+
+
+def test_a_price_has_no_more_places_than_the_cost_of_a_row() -> None:
+    assert answerer("gpt", "0.000000000001", is_paid=True).price_usd == Decimal("1e-12")
+    with pytest.raises(ValueError, match="more than twelve places"):
+        answerer("gpt", "0.0000000000015", is_paid=True)

@@ -11,7 +11,7 @@ import pytest
 from fakes import process
 from rich.console import Console
 
-from reviewopt import report, runs
+from reviewopt import config, report, runs
 from reviewopt.accuracy import Estimate
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
@@ -107,6 +107,41 @@ def test_foreign_text_is_never_markup(made: Report) -> None:
     text = drawn(Report(schema_version=1, state="done", run=run))
     assert "[bold]out[/bold].parquet" in text
     assert "[red]task" in text
+
+
+def test_foreign_text_never_reaches_the_terminal_as_escape_codes(made: Report) -> None:
+    code = "\x1b]0;a\x07\x9b31m\u202e\ud800\nb"
+    old = made.run.accuracy
+    assert old is not None
+    scores = tuple(msgspec.structs.replace(score, label=code) for score in old.overall.classes)
+    groups = tuple(msgspec.structs.replace(score, group=code + score.group) for score in old.groups)
+    accuracy = msgspec.structs.replace(
+        old, labels=(code,) * 3, groups=groups, overall=msgspec.structs.replace(old.overall, classes=scores)
+    )
+    group = msgspec.structs.replace(made.run.groups.largest[0], review_id=code, example=code)
+    foreign = msgspec.structs.replace(
+        made.run,
+        run_id=code,
+        task=code,
+        error=code,
+        output=code,
+        model=msgspec.structs.replace(made.run.model, languages=(code,)),
+        input=msgspec.structs.replace(made.run.input, names=(code,), columns={**made.run.input.columns, "label": code}),
+        n_by_label={code: 12},
+        n_by_source={**made.run.n_by_source, code: 1},
+        groups=msgspec.structs.replace(made.run.groups, largest=(group,)),
+        accuracy=accuracy,
+        n_outside_languages=1,
+    )
+    states: tuple[report.State, ...] = ("done", "failed")
+    texts = [drawn(Report(schema_version=report.SCHEMA_VERSION, state=state, run=foreign), 400) for state in states]
+    file = io.StringIO()
+    terminal.show_settings(
+        Console(file=file, width=400), [config.Setting(name="process.task", value=code, origin=code)]
+    )
+    for text in (*texts, file.getvalue()):
+        assert "?]0;a??31m?? b" in text
+        assert all(line.isprintable() for line in text.split("\n"))
 
 
 def test_what_was_not_measured_says_so(made: Report) -> None:

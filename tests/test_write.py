@@ -192,6 +192,15 @@ def test_answers_never_take_the_name_of_an_input_column(taken: list[str], label:
     assert list(names.values()) == [*answers, f"{prefix}duplicate_of", f"{prefix}cluster"]
 
 
+NAMES = ["cluster", "duplicate_of", "reviewopt_cluster", "cluster_source", "sentiment", "sentiment_source", ""]
+
+
+@given(st.sampled_from(NAMES), st.lists(st.sampled_from(NAMES), unique=True))
+def test_answers_never_take_the_name_of_one_another(field: str, taken: list[str]) -> None:
+    names = write.answer_names(field, taken)
+    assert len({*names.values(), *taken}) == len(names) + len(taken)
+
+
 @pytest.mark.parametrize(
     ("inputs", "path"),
     [

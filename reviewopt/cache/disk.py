@@ -123,7 +123,7 @@ def vet(database: Path) -> None:
     if not stat.S_ISREG(database.lstat().st_mode):
         raise ForeignError("it is not a plain file")
     with closing(connect(database, mode="ro")) as sql:
-        sql.text_factory = _text
+        sql.text_factory = lambda stored: stored.decode("utf-8", "replace")
         objects = sql.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
         for kind, name, table, statement in objects:
             digest = hashlib.sha256((statement or "").encode()).hexdigest()[:16]
@@ -136,10 +136,6 @@ def vet(database: Path) -> None:
                     raise ForeignError("its settings are not ours")
         if "Cache" in names and (sql.execute("SELECT max(rowid) FROM Cache").fetchone()[0] or 0) > _MAX_ROWID:
             raise ForeignError("its rows are not ours")
-
-
-def _text(stored: bytes) -> str:
-    return stored.decode("utf-8", "replace")
 
 
 def _is_setting(key: object, value: object) -> bool:

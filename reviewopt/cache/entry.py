@@ -21,8 +21,8 @@ import numpy.typing as npt
 import polars as pl
 from polars.exceptions import ComputeError
 
-# USD with twelve places: a local answer costs about 2e-10.
-COST_DTYPE: Final = pl.Decimal(18, 12)
+from reviewopt.data import COST_DTYPE
+
 ENTRY_SCHEMA: Final = pl.Schema(
     {
         "key": pl.String(),  # 32 hex digits: 128 bits of a SHA-256 over everything that decides the answer

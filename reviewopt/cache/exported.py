@@ -14,8 +14,7 @@ import msgspec
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from reviewopt.cache.entry import COST_DTYPE
-from reviewopt.data import Frozen
+from reviewopt.data import COST_DTYPE, Frozen
 from reviewopt.errors import InputError, UsageError
 
 SUFFIXES: Final = (".parquet", ".jsonl")

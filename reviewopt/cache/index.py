@@ -1,6 +1,6 @@
 """Tier 3, exact: where each key of the archive is and what it answers, as sorted arrays.
 
-One binary search a key replaces a query to the database: `performance` in the README has both figures.
+One binary search a key replaces a query to the database (`tests/benchmarks/results/cache_speed.json` has both).
 """
 
 from __future__ import annotations
@@ -15,16 +15,13 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.archive import Archive, State
-from reviewopt.cache.sidecar import Segment, Sidecar
+from reviewopt.cache.sidecar import MOST_SEGMENTS, SMALL_TAIL, TAIL_SHARE, Segment, Sidecar
 
 VERSION: Final = 1
 MISS: Final = -1
 _ROW: Final = np.dtype(
     [("key_end", "<u8"), ("rowid", "<i8"), ("created_s", "<i8"), ("answer", "<u4"), ("confidence", "<f4")]
 )
-# A tail smaller than this is read from the archive each time; segments beyond this many are made one.
-SMALL_TAIL: Final = 2_000
-_MOST_SEGMENTS: Final = 5
 
 I64 = npt.NDArray[np.int64]
 
@@ -78,7 +75,7 @@ class ExactIndex:
             self._tail, self._state = [], State(epoch=state.epoch, n_entries=0, last_rowid=self._stored_rowid)
         if state.last_rowid > self._state.last_rowid:
             self._tail += [segment(frame) for frame in self._archive.scan(self._state.last_rowid)]
-            if len(self._tail) > _MOST_SEGMENTS:
+            if len(self._tail) > MOST_SEGMENTS:
                 self._tail = [_merged(self._tail)]
         self._state = state
 
@@ -87,7 +84,7 @@ class ExactIndex:
         if self._state.last_rowid - self._stored_rowid < SMALL_TAIL or not self._tail:
             return
         n_stored, n_tail = (sum(len(one.arrays["key"]) for one in part) for part in (self._stored, self._tail))
-        if len(self._stored) < _MOST_SEGMENTS and 4 * n_tail < n_stored:
+        if len(self._stored) < MOST_SEGMENTS and n_tail < TAIL_SHARE * n_stored:
             made, after = _merged(self._tail), self._stored_rowid
             self._stored.append(made)
         else:
@@ -133,9 +130,15 @@ def look_up(segments: Sequence[Segment], words: npt.NDArray[np.uint64], labels: 
     return hits
 
 
+def key_words(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
+    """Return the keys of entries as uint64 (n, 2), as in `Keys`."""
+    raw = b"".join(frame["key"].str.decode("hex").to_list())
+    return np.frombuffer(raw, ">u8").astype(np.uint64).reshape(-1, 2)
+
+
 def segment(frame: pl.DataFrame) -> Segment:
     """Make the arrays of entries as `Archive.scan` gives them."""
-    key = np.frombuffer(b"".join(frame["key"].str.decode("hex").to_list()), ">u8").astype(np.uint64).reshape(-1, 2)
+    key = key_words(frame)
     order = np.argsort(key[:, 0])
     answers = frame["answer"].unique(maintain_order=True)
     row = np.empty(frame.height, _ROW)

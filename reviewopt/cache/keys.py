@@ -117,6 +117,11 @@ def digest(context_json: str) -> str:
     return hashlib.sha256(context_json.encode()).hexdigest()[:_DIGEST_CHARS]
 
 
+def is_of_a_model(context_json: str) -> bool:
+    """Say whether a context is that of a model's answers, not of what people or labelled history said."""
+    return '"source":"model"' in context_json
+
+
 def group(digests: Sequence[str]) -> npt.NDArray[np.uint64]:
     """Return the digests as numbers, uint64 (n,): texts of two groups are never compared."""
     return np.array([int(one, 16) for one in digests], np.uint64)

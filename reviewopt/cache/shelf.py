@@ -11,20 +11,28 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.cache.archive import Archive
-from reviewopt.cache.index import ExactIndex, Hits
-from reviewopt.cache.keys import Keys
+from reviewopt.cache.archive import FOUND_SCHEMA, Archive
+from reviewopt.cache.index import ExactIndex, Hits, key_words
+from reviewopt.cache.keys import is_of_a_model
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.similar import Judge, Matches, Queries, SimilarArchive
 from reviewopt.config import ArchiveSettings
+from reviewopt.errors import InputError
 from reviewopt.text.sharing import Sharing
 
 FOLDER = "cache"
 
 
 def exists(home: Path) -> bool:
-    """Say whether a home holds an archive."""
-    return (home / FOLDER / "cache.db").exists()
+    """Say whether a home holds an archive.
+
+    Raises:
+        InputError: the home cannot be read.
+    """
+    try:
+        return (home / FOLDER / "cache.db").exists()
+    except OSError as error:
+        raise InputError(f"cannot read {home / FOLDER}: {error}; name another place with --home") from error
 
 
 class Shelf:
@@ -36,6 +44,7 @@ class Shelf:
         """Open the archive of a home, or begin one; with `sharing` the index of similar texts is kept too."""
         folder = home / FOLDER
         self._settings = settings
+        self._on_warning = on_warning
         self.archive = Archive.open(folder, compress_above_bytes=settings.compress_above_bytes, on_warning=on_warning)
         self._index = ExactIndex(folder, self.archive)
         self._similar = SimilarArchive(folder, self.archive, sharing) if sharing and settings.similar else None
@@ -43,8 +52,11 @@ class Shelf:
         self.contexts: frozenset[str] = frozenset()
 
     def __enter__(self) -> Self:
-        self.archive.__enter__()
-        self.refresh()
+        try:
+            self.refresh()
+        except BaseException:
+            self.archive.close()
+            raise
         return self
 
     def __exit__(
@@ -52,12 +64,14 @@ class Shelf:
     ) -> None:
         try:
             self.popularity.store()
-            if error is None:  # a run that was interrupted leaves the indexes to the next one
+            if error is None:  # a run that was interrupted leaves the rest to the next one
+                self._evict()
                 self.refresh()
                 self._index.store()
                 if self._similar is not None:
                     self._similar.store()
-                self._evict()
+        except InputError as obstacle:  # the run is done; what is left undone here costs only time
+            self._on_warning(str(obstacle))
         finally:
             self.archive.__exit__(kind, error, trace)
 
@@ -66,7 +80,7 @@ class Shelf:
         self._index.refresh()
         if self._similar is not None:
             self._similar.refresh()
-        self.contexts = frozenset(self.archive.contexts())
+        self.contexts = self.archive.context_digests()
 
     def look_up(self, words: npt.NDArray[np.uint64], labels: Mapping[str, int]) -> Hits:
         """Find exact keys, uint64 (n, 2), among what was committed before the last `refresh`."""
@@ -86,17 +100,23 @@ class Shelf:
         return self.archive.read(np.sort(rowid))
 
     def _evict(self) -> None:
-        """Delete what is over the bound, the least wanted first; a tenth more, so that not every run deletes."""
+        """Delete what is over the bound, a tenth more so that not every run deletes.
+
+        The least wanted go first; what people and labelled history said only after every model's answer.
+        """
         most = self._settings.max_entries
         if not most or self.archive.state.n_entries <= most:
             return
-        rows = pl.concat(frame.select("rowid", "key", "created_s") for frame in self.archive.scan())
-        uses = self.popularity.of(Keys.of([bytes.fromhex(key) for key in rows["key"]]).words)
-        used_s = np.maximum(uses["used_s"].astype(np.int64), rows["created_s"].to_numpy())
-        n_hits, rowid = uses["n_hits"].astype(np.int64), rows["rowid"].to_numpy()
-        order = {
-            "lru": np.lexsort((rowid, used_s)),
-            "lfu": np.lexsort((rowid, used_s, n_hits)),
-            "fifo": np.lexsort((rowid, rows["created_s"].to_numpy())),
-        }[self._settings.eviction]
-        self.archive.delete(rowid[order[: len(rowid) - int(0.9 * most)]], erase=False)
+        columns = ["rowid", "key", "context", "created_s"]
+        rows = pl.concat(
+            [FOUND_SCHEMA.to_frame().select(columns), *(frame.select(columns) for frame in self.archive.scan())]
+        )
+        models = [digest for digest, context in self.archive.contexts().items() if is_of_a_model(context)]
+        given = (~rows["context"].is_in(models)).to_numpy()
+        uses = self.popularity.of(key_words(rows))
+        rowid, created_s = rows["rowid"].to_numpy(), rows["created_s"].to_numpy()
+        used_s = np.maximum(uses["used_s"].astype(np.int64), created_s)
+        wanted = {"lru": used_s, "lfu": uses["n_hits"].astype(np.int64), "fifo": created_s}[self._settings.eviction]
+        order = np.lexsort((rowid, used_s if self._settings.eviction == "lfu" else created_s, wanted, given))
+        n_over = len(rowid) - max(1, int(0.9 * most))
+        self.archive.delete(rowid[order[: max(0, n_over)]], erase=False)

@@ -12,6 +12,7 @@ import fcntl
 import mmap
 import os
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,11 @@ import numpy.typing as npt
 from reviewopt.cache.archive import State
 from reviewopt.data import Frozen
 
+# What a tail smaller than this holds is read from the archive each time.
+SMALL_TAIL: Final = 2_000
+# A tail is made a segment of its own below this share of the rest, and while there are fewer segments than that.
+TAIL_SHARE: Final = 0.25
+MOST_SEGMENTS: Final = 5
 _MANIFEST: Final = "manifest"
 _CRC_BYTES: Final = 4
 Arrays = dict[str, npt.NDArray[Any]]
@@ -99,7 +105,7 @@ class Sidecar:
             manifest = self._read() if after_rowid else _NOTHING
             if after_rowid and (manifest.last_rowid != after_rowid or manifest.epoch != state.epoch):
                 return
-            record = self._write(segment, f"{state.epoch}-{after_rowid}-{state.last_rowid}-{os.getpid()}")
+            record = self._write(segment)
             made = _Manifest(
                 version=self._version,
                 epoch=state.epoch,
@@ -134,14 +140,13 @@ class Sidecar:
             arrays[name] = np.load(path, mmap_mode="r", allow_pickle=False)
         return Segment(arrays, record.names)
 
-    def _write(self, segment: Segment, name: str) -> _SegmentRecord:
-        folder = self._folder / name
-        for path in (self._folder, folder):
-            path.mkdir(mode=0o700, exist_ok=True)
+    def _write(self, segment: Segment) -> _SegmentRecord:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=self._folder))  # never a folder that another process has mapped
         for key, array in segment.arrays.items():
             np.save(folder / f"{key}.npy", array, allow_pickle=False)
         crc32 = {key: _crc32_of(folder / f"{key}.npy") for key in segment.arrays}
-        return _SegmentRecord(folder=name, names=segment.names, crc32=crc32)
+        return _SegmentRecord(folder=folder.name, names=segment.names, crc32=crc32)
 
     def _drop_all_but(self, kept: set[str]) -> None:
         for path in self._folder.iterdir():
@@ -152,8 +157,11 @@ class Sidecar:
 def write_sealed(path: Path, payload: bytes) -> None:
     """Replace a small file, whole or not at all, with a checksum before its content."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(zlib.crc32(payload).to_bytes(_CRC_BYTES, "little") + payload)
-    partial.replace(path)
+    try:
+        partial.write_bytes(zlib.crc32(payload).to_bytes(_CRC_BYTES, "little") + payload)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_sealed(path: Path) -> bytes:

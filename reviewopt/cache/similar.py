@@ -2,12 +2,13 @@
 
 Candidates come from sketches; each is verified on the texts themselves, and its signature must be equal. Every entry is
 a model's own answer, a person's or labelled history: derived answers are never archived, so none can seed a hit. What
-is looked up was committed before the last `refresh`, so the order of look-ups within a run changes nothing.
+is indexed was committed before the last `refresh`, so the order of look-ups within a run changes nothing; a row that
+was replaced since, which its key tells, is no match.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,9 +18,9 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.archive import FOUND_SCHEMA, Archive, State
-from reviewopt.cache.index import Hits, look_up, segment
+from reviewopt.cache.index import Hits, key_words, look_up, segment
 from reviewopt.cache.keys import group
-from reviewopt.cache.sidecar import Segment, Sidecar
+from reviewopt.cache.sidecar import MOST_SEGMENTS, SMALL_TAIL, TAIL_SHARE, Segment, Sidecar
 from reviewopt.text import signature, sketch
 from reviewopt.text.nearby import SimilarIndex, verify
 from reviewopt.text.sharing import Sharing
@@ -27,14 +28,12 @@ from reviewopt.text.signature import Signatures
 from reviewopt.text.sketch import Sketches
 
 FOLDER: Final = "similar"
+_VERSION: Final = 1 << 32
 _BATCH_ROWS: Final = 4096
-# Rows that came since the index was written are looked up too; from this share of it on, it is made again.
-_TAIL_SHARE: Final = 0.25
-_MOST_SEGMENTS: Final = 5
-SMALL_TAIL: Final = 2_000
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
+_NOTHING = (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.uint64))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +46,9 @@ class Judge:
     threshold: float
     sharing: Sharing
     workers: int
+
+
+Usable = Callable[[pl.DataFrame], npt.NDArray[np.bool_]]
 
 
 class Signer:
@@ -70,12 +72,21 @@ class Signer:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """Texts to look up: forms String (n,), their sketches, and the groups to search, each uint64 (n,), best first."""
+    """Texts to look up.
+
+    Attributes:
+        form: String (n,).
+        sketches: of the same texts.
+        groups: the groups of entries to search, each uint64 (n,).
+        signer: of the same texts.
+        usable: says of entries whether they may answer at all; an entry that may not hides none that may.
+    """
 
     form: pl.Series
     sketches: Sketches
     groups: tuple[U64, ...]
     signer: Signer
+    usable: Usable
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +121,7 @@ class Popular:
         """Find the most similar entry for each query."""
         query, entry = _candidates(self._index, queries, judge)
         alike = signature.alike(queries.signer.of(query), self._signer.of(entry))
+        alike &= queries.usable(self._entries)[entry]
         query, entry = query[alike], entry[alike]
         best = _best(queries.form, query, self._entries["text"], entry, judge)
         return Matches(query[best], self._entries[entry[best]])
@@ -121,7 +133,7 @@ class SimilarArchive:
     def __init__(self, folder: Path, archive: Archive, sharing: Sharing) -> None:
         self._archive = archive
         self._sharing = sharing
-        self._sidecar = Sidecar(folder, FOLDER, sketch.VERSION ^ sharing.version)
+        self._sidecar = Sidecar(folder, FOLDER, _VERSION + sketch.VERSION ^ sharing.version)
         self._stored: list[Segment] = []
         self._tail: list[_Part] = []
         self._stored_rowid = 0
@@ -151,7 +163,7 @@ class SimilarArchive:
         if self._state.last_rowid - self._stored_rowid < SMALL_TAIL:
             return
         n_stored = sum(len(one.arrays["rowid"]) for one in self._stored)
-        adds = len(self._stored) < _MOST_SEGMENTS and sum(one.n_rows for one in self._tail) < _TAIL_SHARE * n_stored
+        adds = len(self._stored) < MOST_SEGMENTS and sum(one.n_rows for one in self._tail) < TAIL_SHARE * n_stored
         after = self._stored_rowid if adds else 0
         made = self._made(after)
         if made is None:
@@ -165,41 +177,50 @@ class SimilarArchive:
         found = [
             self._candidates(one, queries, judge) for one in (*self._stored, *(part.segment for part in self._tail))
         ]
-        query = np.concatenate([np.empty(0, np.int64), *(one[0] for one in found)])
-        rowid = np.concatenate([np.empty(0, np.int64), *(one[1] for one in found)])
+        query, rowid, key = (np.concatenate([one[at] for one in (_NOTHING, *found)]) for at in range(3))
         entries = self._archive.read(np.unique(rowid)) if len(rowid) else FOUND_SCHEMA.to_frame()
         known = entries["rowid"].to_numpy()
         at = np.searchsorted(known, rowid)
         there = np.flatnonzero(at < len(known))
-        there = there[known[at[there]] == rowid[there]]
+        here = at[there]
+        there = there[(known[here] == rowid[there]) & (key_words(entries)[here, 0] == key[there])]
+        there = there[queries.usable(entries)[at[there]]]
         query, at = query[there], at[there]
         best = _best(queries.form, query, entries["text"], at, judge)
         return Matches(query[best], entries[at[best]])
 
-    def _candidates(self, part: Segment, queries: Queries, judge: Judge) -> tuple[I64, I64]:
-        """Return queries and rows of the archive that may match and whose signatures are alike."""
+    def _candidates(self, part: Segment, queries: Queries, judge: Judge) -> tuple[I64, I64, U64]:
+        """Return queries, and rows and keys of entries, that may match and whose signatures are alike."""
         arrays = dict(part.arrays)
-        rowid, value, language = (arrays.pop(name) for name in ("rowid", "signature", "language"))
+        rowid, key, value, language = (arrays.pop(name) for name in ("rowid", "key", "signature", "language"))
         query, entry = _candidates(SimilarIndex.from_arrays(arrays), queries, judge)
         alike = signature.alike(queries.signer.of(query), Signatures(value[entry], language[entry]))
-        return query[alike], np.asarray(rowid[entry[alike]])
+        query, entry = query[alike], entry[alike]
+        return query, np.asarray(rowid[entry]), np.asarray(key[entry])
 
     def _made(self, after_rowid: int) -> Segment | None:
         """Make a segment of the archive's rows after `after_rowid`; the texts are read a batch at a time."""
         parts = [
-            (frame["rowid"].to_numpy(), group(frame["context"].to_list()), sketched(frame["text"]), signed)
+            (
+                frame["rowid"].to_numpy(),
+                key_words(frame)[:, 0],
+                group(frame["context"].to_list()),
+                sketched(frame["text"]),
+                self._sharing.sign(frame["text"]),
+            )
             for frame in self._archive.scan(after_rowid)
-            for signed in [self._sharing.sign(frame["text"])]
         ]
         if not parts:
             return None
-        rowid, groups = (np.concatenate([one[at] for one in parts]) for at in (0, 1))
-        index = SimilarIndex.build(Sketches.concat([one[2] for one in parts]), groups)
-        signatures = {
-            "signature": np.concatenate([one[3].value for one in parts]),
-            "language": np.concatenate([one[3].language for one in parts]),
+        rowid, key, groups = (np.concatenate([one[at] for one in parts]) for at in range(3))
+        arrays = {
+            **SimilarIndex.build(Sketches.concat([one[3] for one in parts]), groups).arrays(),
+            "rowid": rowid,
+            "key": key,
+            "signature": np.concatenate([one[4].value for one in parts]),
+            "language": np.concatenate([one[4].language for one in parts]),
         }
-        return Segment({**index.arrays(), "rowid": rowid, **signatures}, {})
+        return Segment(arrays, {})
 
 
 @dataclass(frozen=True, slots=True)

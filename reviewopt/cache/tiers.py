@@ -7,6 +7,7 @@ its entry more popular, which takes it into the second tier when that is next fi
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.cache.index import MISS, Hits
+from reviewopt.cache.index import MISS, Hits, key_words
 from reviewopt.cache.keys import Contexts, Keys, Side, group, make_keys
 from reviewopt.cache.memory import Held, Memory
 from reviewopt.cache.shelf import Shelf
@@ -171,10 +172,10 @@ class Cache:
         self._remember(keys, label.astype(np.int64), confidence, np.full(len(code), created_s))
 
     def _known_sides(self) -> list[Side]:
-        """Return the sides of which anything at all is known, in the order in which they are looked up."""
+        """Return the sides of which anything may be known, in the order in which they are looked up."""
         archived = frozenset() if self._shelf is None else self._shelf.contexts
-        in_memory = self._contexts.own if self._memory is not None and len(self._memory) else None
-        return [one for one in self._contexts.sides if one is in_memory or not archived.isdisjoint(one.digest)]
+        own = self._contexts.own
+        return [one for one in self._contexts.sides if one is own or not archived.isdisjoint(one.digest)]
 
     def _look_up_exact(self, keys: Keys, at: I64, found: Found) -> int:
         """Look `keys` of the questions at the positions `at` up, tier by tier; return how many were found."""
@@ -217,15 +218,18 @@ class Cache:
         hits.put(new, below.at(new))
         tier[new] = number
 
+    @property
+    def _oldest_s(self) -> float:
+        """The Unix time before which answers are too old."""
+        ttl_s = self._settings.ttl_days * _SECONDS_A_DAY
+        return self._clock() - ttl_s if ttl_s else -math.inf
+
     def _expire(self, hits: Hits, tier: npt.NDArray[np.uint8]) -> None:
         """Make misses of what is no label of the task, and of what is older than the settings allow."""
-        ttl_s = self._settings.ttl_days * _SECONDS_A_DAY
-        expired = hits.created_s < self._clock() - ttl_s if ttl_s else np.zeros(len(tier), np.bool_)
-        tier[(hits.label == MISS) | expired] = 0
+        tier[(hits.label == MISS) | (hits.created_s < self._oldest_s)] = 0
 
     def _look_up_similar(self, batch: Batch, code: I64, found: Found, judge: Judge) -> None:
-        archived = frozenset() if self._shelf is None else self._shelf.contexts
-        sides = [side for side in self._contexts.sides if not archived.isdisjoint(side.digest)]
+        sides = self._known_sides()
         if not sides:
             return
         for number, tier in ((2, self._popular), (3, self._shelf)):
@@ -235,25 +239,26 @@ class Cache:
             form = batch.form.gather(rest)
             sketches = sketched(form) if batch.sketches is None else batch.sketches.take(rest)
             groups = tuple(group(side.digest)[code[rest]] for side in sides)
-            matches = tier.match(Queries(form, sketches, groups, Signer(form, judge.sharing)), judge)
+            signer = Signer(form, judge.sharing)
+            matches = tier.match(Queries(form, sketches, groups, signer, self._usable), judge)
             if matches is not None:
                 self._take(matches, rest, number, found)
+
+    def _usable(self, entries: pl.DataFrame) -> Flags:
+        """Say of entries whether they may answer: with a label of the task, and young enough."""
+        labels = entries["answer"].is_in(self._labels).to_numpy()
+        usable: Flags = labels & (entries["created_s"].to_numpy() >= self._oldest_s)
+        return usable
 
     def _take(self, matches: Matches, at: I64, number: int, found: Found) -> None:
         """Take the answers of similar entries for the questions at `at[matches.query]`."""
         entries, place = matches.entries, at[matches.query]
-        label = entries["answer"].replace_strict(self._code, default=MISS, return_dtype=pl.Int16).to_numpy()
-        created_s = entries["created_s"].to_numpy()
-        tier = np.full(len(place), number, np.uint8)
-        hits = Hits(label, entries["confidence"].fill_null(np.nan).to_numpy(), created_s, created_s)
-        self._expire(hits, tier)
-        good = np.flatnonzero(tier)
-        found.label[place[good]], found.confidence[place[good]] = label[good], hits.confidence[good]
-        found.tier[place[good]], found.similar[place[good]] = number, True
-        keys = Keys.of([bytes.fromhex(key) for key in entries["key"].gather(good)])
-        self._use(keys.words, n_new=len(good) if number == N_TIERS else 0)
+        found.label[place] = entries["answer"].replace_strict(self._code, return_dtype=pl.Int16).to_numpy()
+        found.confidence[place] = entries["confidence"].fill_null(np.nan).to_numpy()
+        found.tier[place], found.similar[place] = number, True
+        self._use(key_words(entries), n_new=len(place) if number == N_TIERS else 0)
         own = [] if self._contexts.own is None else self._contexts.own.digest
-        self.n_given += int((~entries["context"].gather(good).is_in(own)).sum())
+        self.n_given += int((~entries["context"].is_in(own)).sum())
 
     def _use(self, words: npt.NDArray[np.uint64], *, n_new: int) -> None:
         """Count hits on entries; `n_new` of them may now belong into the second tier."""

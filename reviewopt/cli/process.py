@@ -21,7 +21,7 @@ from reviewopt.config import Config, Setting
 from reviewopt.data import Task
 from reviewopt.dedup.spread import answer_schema
 from reviewopt.errors import UsageError
-from reviewopt.job import Asked, Job, price_of_a_local_answer
+from reviewopt.job import Answerer, Job, price_of_a_local_answer
 from reviewopt.load import Table
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
@@ -168,7 +168,7 @@ def _open_job(
     return Job(
         table=table,
         task=task,
-        asked=Asked(
+        answerer=Answerer(
             model=model, record=record, source="local", is_paid=False, price_usd=price_of_a_local_answer(merged)
         ),
         cache=opening.cache(opened, merged, place, task, model.labels, isolated=is_isolated, on_warning=notes.add),

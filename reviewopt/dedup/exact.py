@@ -55,10 +55,6 @@ class GrowingArray:
         taken: npt.NDArray[Any] = self._values[at]
         return taken
 
-    def put(self, at: npt.NDArray[np.integer[Any]], values: npt.NDArray[Any]) -> None:
-        """Replace the values at the positions `at`."""
-        self._values[at] = values
-
 
 class ExactCopies:
     """Numbers the distinct keys of a stream: an open-addressing hash table, probed a whole chunk at a time.

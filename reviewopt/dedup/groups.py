@@ -5,6 +5,7 @@ A group is named by its first row. What is known of a question beyond its answer
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,14 +33,22 @@ class _Large:
 
 
 class Groups:
-    """Names the group of each row; a context manager that drops its temporary files."""
+    """Names the group of each row; a context manager that drops its temporary files.
+
+    Raises:
+        InputError: the folder takes no file, or the disk is full.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self._root = Spool(np.uint32, folder)  # of each question, the question that its group began with
-        self._first_row = Spool(np.int64, folder)
-        self._id = TextSpool(folder)
-        self._n_rows = Spool(np.uint32, folder)  # of each group, at its root
-        self._n_questions = Spool(np.uint32, folder)
+        with ExitStack() as opened:
+            # Of each question, the question that its group began with.
+            self._root = opened.enter_context(Spool(np.uint32, folder))
+            self._first_row = opened.enter_context(Spool(np.int64, folder))
+            self._id = opened.enter_context(TextSpool(folder))
+            # Of each group, at its root.
+            self._n_rows = opened.enter_context(Spool(np.uint32, folder))
+            self._n_questions = opened.enter_context(Spool(np.uint32, folder))
+            self._opened = opened.pop_all()
         self._large: dict[int, _Large] = {}
         self._n_groups = self._n_near = self._n_in_groups = 0
 
@@ -49,8 +58,7 @@ class Groups:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for spool in (self._root, self._first_row, self._id, self._n_rows, self._n_questions):
-            spool.__exit__(kind, error, trace)
+        self._opened.__exit__(kind, error, trace)
 
     def name(self, asked: Asked, root: npt.NDArray[np.int64], reviews: pl.DataFrame) -> pl.DataFrame:
         """Name the group of every row of a chunk.
@@ -63,6 +71,10 @@ class Groups:
         Returns:
             `duplicate_of` String (n_rows,), the id of the group's first review, null for that review itself;
             `cluster` Int64 (n_rows,), the row of that review, counted from 0. Both null where there is nothing to ask.
+            Where inputs have ids in common `duplicate_of` may fit several reviews; `cluster` is always one.
+
+        Raises:
+            InputError: the disk is full.
         """
         new = reviews.select("row", "review_id")[asked.new_rows]
         self._root.append(root)

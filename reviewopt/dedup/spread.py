@@ -15,8 +15,6 @@ from reviewopt.dedup.groups import GROUP_SCHEMA
 
 _EMPTY: Final = SOURCES.index("empty")
 _EXACT: Final = SOURCES.index("exact")
-_OUTSIDE: Final = 1
-_DERIVED: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +22,7 @@ class Fresh:
     """The answers to the questions that a chunk asks first, (n_new,) each, in the order of the questions.
 
     `label` indexes the labels; `confidence` is NaN where none is known; `outside`: in no language of the model;
-    `source` indexes the sources; `cost_usd` is a Series of Decimal(18, 12); `derived`: the answer to a similar text,
-    which nothing else may be derived from.
+    `source` indexes the sources; `cost_usd` is a Series of Decimal(18, 12).
     """
 
     label: npt.NDArray[np.uint8]
@@ -33,7 +30,6 @@ class Fresh:
     outside: npt.NDArray[np.bool_]
     source: npt.NDArray[np.uint8]
     cost_usd: pl.Series
-    derived: npt.NDArray[np.bool_]
 
 
 def answer_schema(labels: tuple[str, ...], sources: tuple[str, ...] = SOURCES) -> dict[str, pl.DataType]:
@@ -55,26 +51,13 @@ class Answers:
         self._sources = sources
         self._label = GrowingArray(np.uint8)
         self._confidence = GrowingArray(np.float32)
-        self._flags = GrowingArray(np.uint8)
+        self._outside = GrowingArray(np.bool_)
 
     def add(self, fresh: Fresh) -> None:
         """Take the answers of the next questions."""
         self._label.append(fresh.label)
         self._confidence.append(fresh.confidence)
-        self._flags.append(_OUTSIDE * fresh.outside + _DERIVED * fresh.derived)
-
-    def copy(self, question: npt.NDArray[np.int64], to: npt.NDArray[np.int64]) -> None:
-        """Give the questions `to` the answers of `question`, (n,) each."""
-        for values in (self._label, self._confidence):
-            values.put(to, values.take(question))
-        self._flags.put(to, self._flags.take(question) | _DERIVED)
-
-    def derived(self, question: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Say which questions have the answer of another one, bool (n,)."""
-        if not len(self._flags):
-            return np.zeros(len(question), np.bool_)
-        flags: npt.NDArray[np.bool_] = (self._flags.take(question) & _DERIVED) != 0
-        return flags
+        self._outside.append(fresh.outside)
 
     def spread(self, asked: Asked, fresh: Fresh) -> pl.DataFrame:
         """Give every row of a chunk its answer.
@@ -87,7 +70,7 @@ class Answers:
         source = np.where(empty, _EMPTY, _EXACT).astype(np.uint8)
         source[asked.new_rows] = fresh.source
         at = np.maximum(asked.question, 0)
-        taken = {"label": self._label, "confidence": self._confidence, "flags": self._flags}
+        taken = {"label": self._label, "confidence": self._confidence, "outside": self._outside}
         known = pl.DataFrame(
             {"empty": empty, "source": source}
             | {name: values.take(at) if len(values) else np.zeros(len(at)) for name, values in taken.items()}
@@ -99,5 +82,5 @@ class Answers:
             pl.when(asks).then("confidence").cast(pl.Float32).fill_nan(None).alias("confidence"),
             pl.col("source").cat.to(pl.Enum(self._sources)),
             cost.scatter(asked.new_rows, fresh.cost_usd).alias("cost_usd"),
-            ((pl.col("flags").cast(pl.UInt8) & _OUTSIDE) > 0) & asks,
-        ).rename({"flags": "outside"})
+            pl.col("outside").cast(pl.Boolean) & asks,
+        )

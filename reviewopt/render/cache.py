@@ -1,4 +1,4 @@
-"""The cache's figures for a terminal. Foreign text is never parsed as markup."""
+"""The cache's figures for a terminal. Foreign text is neither markup nor escape codes."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from reviewopt.cache.stats import Stats, Tier
 from reviewopt.cache.transfer import Exported, Imported
 from reviewopt.cache.upkeep import Verified
 from reviewopt.cache.warm import Warmed
-from reviewopt.render.parts import UNKNOWN, percent, table, usd
+from reviewopt.render.parts import UNKNOWN, percent, plain, table, usd
 
 _TIERS: Final = {"l1": "1 memory", "l2": "2 similar", "l3": "3 archive"}
 _MOST_NAMES: Final = 8
+_NAME_CHARS: Final = 40
 _EVERY_S: Final = 5.0
 
 
@@ -36,7 +37,7 @@ def show_stats(console: Console, stats: Stats) -> None:
                 console.print(_counts(title, counts))
     if stats.n_runs_unread:
         unread = f"not in these figures: {_n(stats.n_runs_unread, 'run record')} of another version, or damaged"
-        console.print(Text(unread), style="yellow", soft_wrap=True)
+        console.print(plain(unread), style="yellow", soft_wrap=True)
     text = "no run has looked anything up yet"
     if stats.hit_rate is not None:
         text = f"{_n(stats.n_runs, 'run')} looked {stats.n_looked_up:,} questions up: {100 * stats.hit_rate:.1f} % hits"
@@ -51,14 +52,14 @@ def show_verified(console: Console, verified: Verified) -> None:
     """Print what is damaged."""
     if verified.first:
         made = table("key", "value")
-        made.columns[1].header = Text("what is wrong")
+        made.columns[1].header = plain("what is wrong")
         for one in verified.first:
-            made.add_row(Text(one.key or "not a key"), Text(one.reason))
+            made.add_row(plain(one.key or "not a key"), plain(one.reason))
         console.print(made)
         if verified.n_damaged > len(verified.first):
-            console.print(Text(f"and {verified.n_damaged - len(verified.first):,} more"), soft_wrap=True)
+            console.print(plain(f"and {verified.n_damaged - len(verified.first):,} more"), soft_wrap=True)
     if verified.file is not None:
-        console.print(Text(f"the file itself: {verified.file}"), style="yellow", soft_wrap=True)
+        console.print(plain(f"the file itself: {verified.file}"), style="yellow", soft_wrap=True)
     if verified.n_deleted:
         _last(console, f"{_n(verified.n_deleted, 'damaged row')} deleted, and asked anew", "reviewopt cache verify")
     elif verified.is_sound:
@@ -68,7 +69,7 @@ def show_verified(console: Console, verified: Verified) -> None:
 def show_exported(console: Console, exported: Exported) -> None:
     """Print what was written where."""
     if exported.n_unreadable:
-        console.print(Text(f"{_n(exported.n_unreadable, 'row')} of a damaged context left out"), style="yellow")
+        console.print(plain(f"{_n(exported.n_unreadable, 'row')} of a damaged context left out"), style="yellow")
     _last(
         console,
         f"{_n(exported.n_entries, 'answer')} with text in {exported.path}",
@@ -80,7 +81,7 @@ def show_imported(console: Console, imported: Imported) -> None:
     """Print what became of the rows of a file."""
     if imported.n_refused:
         refused = f"{imported.n_refused:,} of {_n(imported.n_rows, 'row')} refused, the first: {imported.first_reason}"
-        console.print(Text(refused), style="yellow", soft_wrap=True)
+        console.print(plain(refused), style="yellow", soft_wrap=True)
     kept = f", {imported.n_kept:,} known before and kept (--force replaces them)" if imported.n_kept else ""
     text = f"{_n(imported.n_new, 'answer')} added, {imported.n_replaced:,} replaced{kept}"
     _last(console, text, "reviewopt cache stats")
@@ -96,16 +97,16 @@ def show_warmed(console: Console, warmed: Warmed) -> None:
         (out.empty, "without a text"),
     ):
         if n:
-            console.print(Text(f"{_n(n, 'row')} {words}"), soft_wrap=True)
+            console.print(plain(f"{_n(n, 'row')} {words}"), soft_wrap=True)
     if warmed.n_conflicts:
         has = "has" if warmed.n_conflicts == 1 else "have"
         text = f"{_n(warmed.n_conflicts, 'text')} {has} different labels: the most frequent one counts"
         ties = f"; {warmed.n_ties:,} without such a one left out" if warmed.n_ties else ""
-        console.print(Text(text + ties), style="yellow", soft_wrap=True)
+        console.print(plain(text + ties), style="yellow", soft_wrap=True)
     whole = f"{_n(warmed.n_kept, 'distinct text')} of {_n(warmed.n_rows, 'row')} kept for the task {warmed.task}"
     if warmed.n_predicted is not None:
         whole = f"{warmed.n_kept:,} of {warmed.n_texts:,} distinct texts, those most likely to come back, kept"
-    sources = ", ".join(f"{n:,} by {_plain(source)}" for source, n in warmed.n_by_source.items())
+    sources = ", ".join(f"{n:,} by {source[:_NAME_CHARS]}" for source, n in warmed.n_by_source.items())
     changes = f"{warmed.n_new:,} new, {warmed.n_changed:,} with another label than before"
     _last(console, f"{whole}\n{changes}; labelled {sources}" if sources else whole, "reviewopt process TABLE")
 
@@ -115,17 +116,17 @@ def show_invalidated(console: Console, invalidated: Invalidated) -> None:
     verb = "would be removed" if invalidated.is_dry_run else "removed for good, with what was derived from them"
     if invalidated.n_examples:
         blank = "would be blanked" if invalidated.is_dry_run else "blanked"
-        console.print(Text(f"{_n(invalidated.n_examples, 'example')} in run records {blank}"), soft_wrap=True)
+        console.print(plain(f"{_n(invalidated.n_examples, 'example')} in run records {blank}"), soft_wrap=True)
     if invalidated.n_running:
         console.print(
-            Text(
+            plain(
                 f"records left of runs that still write them: {invalidated.n_running:,}; run this again when they end"
             ),
             style="yellow",
             soft_wrap=True,
         )
     for note in invalidated.notes:
-        console.print(Text(note), soft_wrap=True)
+        console.print(plain(note), soft_wrap=True)
     text = f"{_n(invalidated.n_answers, 'answer')}, obtained for {usd(invalidated.cost_usd)}, {verb}"
     if not invalidated.n_answers:
         text = "no answer fits"
@@ -172,12 +173,13 @@ class CountDisplay:
         elif not self._quiet and time.monotonic() - self._said_s > _EVERY_S:
             self._said_s = time.monotonic()
             whole = f" of {n_total:,}" if n_total else ""
-            self._console.print(Text(f"{self._words}: {n_rows:,}{whole} rows"), soft_wrap=True)
+            self._console.print(plain(f"{self._words}: {n_rows:,}{whole} rows"), soft_wrap=True)
 
 
 def _last(console: Console, text: str, following: str) -> None:
-    console.print(Text(text), style="bold", highlight=False, soft_wrap=True)
-    console.print(Text(f"next: {following}"), highlight=False, soft_wrap=True)
+    for line in text.split("\n"):
+        console.print(plain(line), style="bold", highlight=False, soft_wrap=True)
+    console.print(plain(f"next: {following}"), highlight=False, soft_wrap=True)
 
 
 def _tier(tier: Tier, stats: Stats) -> tuple[Text, ...]:
@@ -197,23 +199,18 @@ def _tier(tier: Tier, stats: Stats) -> tuple[Text, ...]:
         _age(tier.oldest_s, stats.now_s),
         _age(tier.newest_s, stats.now_s),
     )
-    return tuple(Text(cell) for cell in cells)
+    return tuple(plain(cell) for cell in cells)
 
 
 def _counts(title: str, counts: Mapping[str, int]) -> Table:
     made = table(title, "entries", "share")
     total = sum(counts.values())
     for name, n in list(counts.items())[:_MOST_NAMES]:
-        made.add_row(Text(_plain(name)), Text(f"{n:,}"), Text(percent(n / total)))
+        made.add_row(plain(name[:_NAME_CHARS]), plain(f"{n:,}"), plain(percent(n / total)))
     if len(counts) > _MOST_NAMES:
         made.caption = f"the largest {_MOST_NAMES} of {len(counts):,}; the others with --json"
         made.caption_justify = "left"
     return made
-
-
-def _plain(name: str) -> str:
-    """Return the start of a foreign name without what a terminal would act on."""
-    return "".join(character if character.isprintable() else "?" for character in name[:40])
 
 
 def _n(n: int, word: str) -> str:

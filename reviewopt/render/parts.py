@@ -14,11 +14,16 @@ _WORDS = {"value", "from", "example", ""}  # columns that hold no figures
 
 def table(first: str, *columns: str, title: str | None = None) -> Table:
     """Return a table with names at the left of the first column and figures at the right of the others."""
-    made = Table(box=SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
-    made.add_column(Text(first), no_wrap=True)
+    made = Table(box=SIMPLE_HEAD, title=plain(title) if title else None, title_justify="left", pad_edge=False)
+    made.add_column(plain(first), no_wrap=True)
     for name in columns:
-        made.add_column(Text(name), justify="left" if name in _WORDS else "right", no_wrap=True)
+        made.add_column(plain(name), justify="left" if name in _WORDS else "right", no_wrap=True)
     return made
+
+
+def plain(text: str) -> Text:
+    """Return text as it stands, on one line: no markup, and nothing that a terminal would act on."""
+    return Text("".join(one if one.isprintable() else " " if one.isspace() else "?" for one in text))
 
 
 def percent(share: float) -> str:

@@ -1,4 +1,4 @@
-"""A report as tables for a terminal, the important line last. Foreign text is never parsed as markup."""
+"""A report as tables for a terminal, the important line last. Foreign text is neither markup nor escape codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rich.text import Text
 from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
 from reviewopt.data import GroupCounts
-from reviewopt.render.parts import percent, table, usd
+from reviewopt.render.parts import percent, plain, table, usd
 from reviewopt.report import Report
 from reviewopt.runs import Run
 
@@ -50,10 +50,10 @@ def show_report(console: Console, report: Report) -> None:
     if run.groups.largest:
         _show_largest(console, run.groups)
     for line in _reuse(run):
-        console.print(Text(line), highlight=False, soft_wrap=True)
+        console.print(plain(line), highlight=False, soft_wrap=True)
     console.print(_costs(run), highlight=False, soft_wrap=True)
     for line in _remarks(run):
-        console.print(Text(line), style="yellow", soft_wrap=True)
+        console.print(plain(line), style="yellow", soft_wrap=True)
     style = "bold" if report.state == "done" else "bold red"
     console.print(_last_line(report), style=style, highlight=False, soft_wrap=True)
 
@@ -63,18 +63,18 @@ def show_card(console: Console, card: Mapping[str, Any], path: Path) -> None:
     held = card["validation"]
     made = table("label", "precision, %", "recall, %", title=f"on {held['n']:,} held-out reviews (95 % interval)")
     for label in card["labels"]:
-        made.add_row(Text(label), _card_share(held["precision"][label]), _card_share(held["recall"][label]))
+        made.add_row(plain(label), _card_share(held["precision"][label]), _card_share(held["recall"][label]))
     console.print(made)
     data = card["data"]
     console.print(
-        Text(f"{data['labelled']:,} labelled reviews of {data['rows']:,}, {data['distinct']:,} of them distinct")
+        plain(f"{data['labelled']:,} labelled reviews of {data['rows']:,}, {data['distinct']:,} of them distinct")
     )
     console.print(
-        Text(f"accuracy {_card_share(held['accuracy'])} %, macro-F1 {_card_share(held['macro_f1'])} %: {path}"),
+        plain(f"accuracy {_card_share(held['accuracy'])} %, macro-F1 {_card_share(held['macro_f1'])} %: {path}"),
         style="bold",
         soft_wrap=True,
     )
-    console.print(Text(f"next: reviewopt process TABLE --task {card['task']} --local-model {path}"), soft_wrap=True)
+    console.print(plain(f"next: reviewopt process TABLE --task {card['task']} --local-model {path}"), soft_wrap=True)
 
 
 def _card_share(share: Mapping[str, float | None]) -> str:
@@ -86,7 +86,7 @@ def show_settings(console: Console, settings: Sequence[Setting]) -> None:
     made = table("setting", "value", "from")
     made.columns[1].no_wrap = made.columns[2].no_wrap = False
     for setting in settings:
-        made.add_row(Text(setting.name), Text(str(setting.value)), Text(setting.origin))
+        made.add_row(plain(setting.name), plain(str(setting.value)), plain(setting.origin))
     console.print(made)
 
 
@@ -94,14 +94,14 @@ def _heading(run: Run) -> Text:
     speed = f" · {run.reviews_per_s:,.0f} reviews/s" if run.reviews_per_s else ""
     more = f" and {len(run.input.names) - 3} more" if len(run.input.names) > 3 else ""
     names = ", ".join(run.input.names[:3]) + more
-    return Text(f"{names} · {run.n_rows:,} reviews · {run.wall_s:.2f} s{speed} · run {run.run_id}")
+    return plain(f"{names} · {run.n_rows:,} reviews · {run.wall_s:.2f} s{speed} · run {run.run_id}")
 
 
 def _counts(title: str, counts: dict[str, int], n_rows: int, *, bars: bool = False) -> Table:
     made = table(title, "reviews", "share", *([""] if bars else []))
     for name, n in counts.items():
         bar = [Text("█" * round(n / n_rows * _BAR_WIDTH), style="cyan")] if bars else []
-        made.add_row(Text(name), f"{n:,}", percent(n / n_rows), *bar)
+        made.add_row(plain(name), f"{n:,}", percent(n / n_rows), *bar)
     return made
 
 
@@ -111,11 +111,11 @@ def _show_accuracy(console: Console, accuracy: Accuracy, column: str) -> None:
     made = table("label", "reviews", "precision", "recall", "F1", title=title)
     for score in overall.classes:
         shares = (_share(score.precision), _share(score.recall), _share(score.f1))
-        made.add_row(Text(score.label), f"{score.n_rows:,}", *shares)
+        made.add_row(plain(score.label), f"{score.n_rows:,}", *shares)
     console.print(made)
     confusion = table(f"{column} \\ answer", *accuracy.labels, title="confusion matrix, reviews")
     for label, row in zip(accuracy.labels, overall.confusion, strict=True):
-        confusion.add_row(Text(label), *(f"{n:,}" for n in row))
+        confusion.add_row(plain(label), *(f"{n:,}" for n in row))
     console.print(confusion)
     for kind in ("category", "tenant"):
         groups = [score for score in accuracy.groups if score.kind == kind]
@@ -127,7 +127,7 @@ def _groups(kind: str, groups: Sequence[Score]) -> Table:
     made = table(kind, "reviews", "accuracy, %", "macro-F1, %", "ECE, %")
     for score in groups[:_MOST_GROUPS]:
         error = "not measured" if score.calibration_error is None else f"{100 * score.calibration_error:.1f}"
-        made.add_row(Text(score.group), f"{score.n_rows:,}", _share(score.accuracy), _share(score.macro_f1), error)
+        made.add_row(plain(score.group), f"{score.n_rows:,}", _share(score.accuracy), _share(score.macro_f1), error)
     if len(groups) > _MOST_GROUPS:
         made.caption = f"the largest {_MOST_GROUPS} of {len(groups):,}; the others with --json"
         made.caption_justify = "left"
@@ -140,12 +140,12 @@ def _show_largest(console: Console, groups: GroupCounts) -> None:
         example = " ".join(group.example.split())
         if len(example) > _EXAMPLE_CHARS:
             example = example[: _EXAMPLE_CHARS - 1] + "…"
-        made.add_row(Text(group.review_id), f"{group.n_rows:,}", f"{group.n_questions:,}", Text(example))
+        made.add_row(plain(group.review_id), f"{group.n_rows:,}", f"{group.n_questions:,}", plain(example))
     near = f", {groups.n_near:,} of them with near copies" if groups.n_near else ""
     others = "; the ten largest with --json" if len(groups.largest) > _SHOWN_GROUPS else ""
     word = "group" if groups.n_groups == 1 else "groups"
     title = f"{groups.n_groups:,} {word} of reviews that say the same{near}{others}"
-    console.print(Text(title), style="italic", soft_wrap=True)
+    console.print(plain(title), style="italic", soft_wrap=True)
     console.print(made)
 
 
@@ -162,7 +162,7 @@ def _costs(run: Run) -> Text:
     saved = [f"{_SOURCE_WORDS[source]} {usd(amount)}" for source, amount in cost.saved_usd.items() if Decimal(amount)]
     naive = f" instead of {usd(cost.naive_usd)} for one answer a review (saved: {', '.join(saved)})" if saved else ""
     free = "" if run.model.is_paid else "; no paid model was asked"
-    return Text(
+    return plain(
         f"cost: answers {usd(cost.answers_usd)}{naive}; machine {usd(cost.machine_usd)} for {run.wall_s:.2f} s at "
         f"{usd(cost.machine_usd_per_hour)} an hour{free}"
     )
@@ -197,21 +197,21 @@ def _remarks(run: Run) -> Iterable[str]:
 def _last_line(report: Report) -> Text:
     run = report.run
     if report.state == "running":
-        return Text(f"still running: {run.n_rows:,} reviews so far")
+        return plain(f"still running: {run.n_rows:,} reviews so far")
     if report.state == "killed":
-        return Text(f"this run was killed after {run.n_rows:,} reviews and left no output; run it again")
+        return plain(f"this run was killed after {run.n_rows:,} reviews and left no output; run it again")
     if report.state != "done":
-        return Text(f"this run {'was interrupted' if report.state == 'interrupted' else 'failed'}: {run.error}")
+        return plain(f"this run {'was interrupted' if report.state == 'interrupted' else 'failed'}: {run.error}")
     place = "standard output" if run.output == "-" else run.output
-    text = f"{run.n_rows:,} {'review' if run.n_rows == 1 else 'reviews'} labelled in {place}"
+    made = plain(f"{run.n_rows:,} {'review' if run.n_rows == 1 else 'reviews'} labelled in {place}")
     if run.accuracy is not None:
         overall = run.accuracy.overall
         error = "" if overall.calibration_error is None else f", ECE {100 * overall.calibration_error:.1f} %"
-        text += (
+        made.append(
             f"\naccuracy {_share(overall.accuracy)} %, macro-F1 {_share(overall.macro_f1)} %{error}, "
             f"on {overall.n_rows:,} reviews with a label"
         )
-    return Text(text)
+    return made
 
 
 def _share(estimate: Estimate) -> str:

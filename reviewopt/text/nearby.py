@@ -42,6 +42,7 @@ _MET_AT_ONCE: Final = 1 << 22  # pairs that bands found; several bands find the 
 _COMPARED_AT_ONCE: Final = 1 << 16
 _TEXT_BITS: Final = 24  # of a text's number within its part
 _MOST_TEXTS: Final = 1 << _TEXT_BITS
+_MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 _LOW_32: Final = np.uint64(0xFFFFFFFF)
 
 
@@ -63,7 +64,9 @@ class Pairs:
         return len(self.left)
 
 
-def find_pairs(form: pl.Series, sketches: Sketches, *, threshold: float = 85.0, workers: int = 1) -> Pairs:
+def find_pairs(
+    form: pl.Series, sketches: Sketches, *, threshold: float = 85.0, workers: int = 1, group: U64 | None = None
+) -> Pairs:
     """Find near copies among distinct texts.
 
     Args:
@@ -71,6 +74,7 @@ def find_pairs(form: pl.Series, sketches: Sketches, *, threshold: float = 85.0, 
         sketches: of the same rows.
         threshold: least ratio of a near copy, 70 to 100.
         workers: threads that compare texts.
+        group: uint64 (n_rows,), or None; texts of two groups never meet, nor does one change what another finds.
 
     Raises:
         ValueError: the threshold is out of range, there are not as many sketches as texts, or more than 2^24 texts.
@@ -78,7 +82,7 @@ def find_pairs(form: pl.Series, sketches: Sketches, *, threshold: float = 85.0, 
     if len(form) != len(sketches):
         raise ValueError(f"{len(form)} texts and {len(sketches)} sketches; there must be one for each")
     passes = Filter.of(threshold)
-    found = [_candidates(part, sketches.length, regime, passes) for regime, part in sketches.parts]
+    found = [_candidates(part, sketches.length, regime, passes, group) for regime, part in sketches.parts]
     right, left = _unpacked(_distinct(found))
     ratio = verify(form.gather(left), form.gather(right), threshold=threshold, workers=workers)
     near = ratio > 0
@@ -110,7 +114,7 @@ def verify(left: pl.Series, right: pl.Series, *, threshold: float, workers: int 
     return ratio
 
 
-def _candidates(part: Part, length: I32, regime: Regime, passes: Filter) -> U64:
+def _candidates(part: Part, length: I32, regime: Regime, passes: Filter, group: U64 | None = None) -> U64:
     """Pairs of one regime that pass the filters, packed `right << 32 | left`, uint64 (n_candidates,)."""
     n_part = len(part.row)
     if n_part > _MOST_TEXTS:
@@ -119,11 +123,16 @@ def _candidates(part: Part, length: I32, regime: Regime, passes: Filter) -> U64:
         return np.empty(0, np.uint64)
     lengths = length[part.row]
     windows = band_windows(part, regime)
+    groups = None if group is None else group[part.row] * _MIX
+    if groups is not None:
+        windows ^= groups
     n_bands = max(1, _SORTED_AT_ONCE // n_part)
     kept, met = np.empty(0, np.uint64), [np.empty(0, np.uint64)]
     for first in range(0, regime.n_bands, n_bands):
         one, other = _colliding(windows[first : first + n_bands])
         alike = alike_in_length(lengths.take(one), lengths.take(other), passes.length_ratio)
+        if groups is not None:
+            alike &= groups[one] == groups[other]
         met.append(_packed(one[alike], other[alike]))
         if sum(map(len, met)) > _MET_AT_ONCE or first + n_bands >= regime.n_bands:
             agreeing = _agreeing(_distinct(met), part, lengths, regime, passes)

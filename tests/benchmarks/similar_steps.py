@@ -79,9 +79,16 @@ def asked_texts(known: pl.Series, unrelated: str, n: int) -> pl.Series:
     return texts.sample(fraction=1, shuffle=True, seed=2)
 
 
+def any_entry(entries: pl.DataFrame) -> npt.NDArray[np.bool_]:
+    """Every entry may answer."""
+    return np.ones(entries.height, np.bool_)
+
+
 def matched(index: SimilarArchive, form: pl.Series, asked: U64, judge: Judge) -> int:
     """Looks texts up among the entries of the groups `asked`; the matches."""
-    return len(index.match(Queries(form, sketched(form), (asked,), Signer(form, judge.sharing)), judge).query)
+    return len(
+        index.match(Queries(form, sketched(form), (asked,), Signer(form, judge.sharing), any_entry), judge).query
+    )
 
 
 def one_by_one(index: SimilarArchive, fetching: Fetching, form: pl.Series) -> Figures:

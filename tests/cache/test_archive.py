@@ -78,7 +78,9 @@ def change(archive: Archive, statement: str, *parameters: object) -> None:
 
 
 def test_an_empty_archive_has_nothing(kept: Archive) -> None:
-    assert kept.state == State(epoch=0, n_entries=0, last_rowid=0)
+    state = kept.state
+    assert (state.n_entries, state.last_rowid) == (0, 0)
+    assert state.epoch > 0  # no sidecar of another database describes it
     assert kept.contexts() == {}
     assert list(kept.scan()) == []
     assert kept.find(pl.Series([key(1)])).schema == archive_module.FOUND_SCHEMA
@@ -111,7 +113,7 @@ def test_hits_and_misses_are_what_was_asked_and_the_last_put_wins(
 ) -> None:
     with tempfile.TemporaryDirectory() as folder, opened(Path(folder)) as archive:
         model: dict[int, str] = {}
-        n_replaced = 0
+        n_replaced, born = 0, archive.state.epoch
         for numbers, answer in puts:
             before = archive.state
             rowids = archive.put(entries(*numbers, answer=answer), CONTEXTS)
@@ -128,15 +130,16 @@ def test_hits_and_misses_are_what_was_asked_and_the_last_put_wins(
         assert dict(found.select("key", "answer").iter_rows()) == expected
         assert len(found) == len(expected)
         assert archive.state.n_entries == len(everything(archive)) == len(model)
-        assert (archive.state.epoch == 0) == (n_replaced == 0)
+        assert (archive.state.epoch == born) == (n_replaced == 0)
 
 
 def test_of_equal_keys_in_one_frame_the_last_wins(kept: Archive) -> None:
     both = pl.concat([entries(1, 2, answer="negative"), entries(1, answer="positive")])
+    born = kept.state.epoch
     rowids = kept.put(both, CONTEXTS)
     assert rowids[0] == rowids[2] != rowids[1]
     assert kept.find(both["key"])["answer"].to_list() == ["negative", "positive"]
-    assert kept.state.epoch == 0
+    assert kept.state.epoch == born
 
 
 def test_a_large_put_keeps_the_counter_and_the_triggers(kept: Archive) -> None:
@@ -278,6 +281,18 @@ def test_deleting_counts_starts_an_epoch_and_keeps_the_rest(kept: Archive) -> No
     assert kept.state == after
 
 
+def test_an_archive_that_is_moved_while_in_use_is_followed_by_a_new_one(tmp_path: Path) -> None:
+    warnings: list[str] = []
+    with Archive.open(tmp_path / "moving", compress_above_bytes=1024, on_warning=warnings.append) as archive:
+        archive.put(entries(1), CONTEXTS)
+        born = archive.state.epoch
+        (tmp_path / "moving").rename(tmp_path / "moved")
+        archive.put(entries(2), CONTEXTS)
+        assert archive.state.epoch > born
+        assert everything(archive)["key"].to_list() == [key(2)]
+    assert len(warnings) == 1
+
+
 def test_no_epoch_comes_twice(kept: Archive) -> None:
     epochs = [kept.state.epoch]
     for number in range(4):
@@ -326,9 +341,9 @@ def test_a_damaged_epoch_can_be_repaired(kept: Archive) -> None:
 @pytest.mark.parametrize("payload", [b"", b"x", b"-1", b"9" * 5000, b"9" * 19, b"1_0", "٣".encode()])
 def test_a_forged_epoch_is_none(kept: Archive, payload: bytes) -> None:
     sealed = seal(b"meta:epoch", payload)
-    change(kept, "INSERT INTO Cache (key, raw, mode, value) VALUES ('meta:epoch', 1, 1, ?)", sealed)
+    change(kept, "UPDATE Cache SET value = ? WHERE key = 'meta:epoch'", sealed)
     kept.put(entries(1), CONTEXTS)
-    assert kept.state == State(epoch=0, n_entries=1, last_rowid=3)
+    assert kept.state == State(epoch=0, n_entries=1, last_rowid=2)
 
 
 def test_a_forged_context_breaks_nothing(kept: Archive) -> None:
@@ -426,7 +441,7 @@ def test_a_file_that_breaks_in_use_is_one_warning_and_the_next_answers_are_kept(
         archive.put(entries(*range(500)), CONTEXTS)
         archive.close()
     with opened(tmp_path, warnings) as archive:
-        archive._reader.execute("PRAGMA cache_size = 0")
+        archive._reader._sql.execute("PRAGMA cache_size = 0")
         archive._writer.execute("PRAGMA cache_size = 0")
         scribble(archive)
         change_counter(tmp_path)

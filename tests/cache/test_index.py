@@ -13,10 +13,10 @@ import pytest
 from reviewopt.cache import popularity
 from reviewopt.cache.archive import Archive
 from reviewopt.cache.entry import ENTRY_SCHEMA
-from reviewopt.cache.index import MISS, SMALL_TAIL, ExactIndex
+from reviewopt.cache.index import MISS, ExactIndex
 from reviewopt.cache.keys import Keys
 from reviewopt.cache.popularity import Popularity
-from reviewopt.cache.sidecar import read_sealed, write_sealed
+from reviewopt.cache.sidecar import SMALL_TAIL, read_sealed, write_sealed
 from reviewopt.cache.similar import SimilarArchive
 from reviewopt.data import COST_DTYPE
 from reviewopt.text.sharing import Sharing

@@ -70,7 +70,6 @@ def fresh(label: list[int], confidence: list[float], outside: list[bool], cost: 
         outside=np.array(outside, np.bool_),
         source=np.full(n, SOURCES.index("local"), np.uint8),
         cost_usd=pl.Series([Decimal(cost)] * n, dtype=COST_DTYPE),
-        derived=np.zeros(n, np.bool_),
     )
 
 
@@ -98,13 +97,6 @@ def test_an_unknown_confidence_is_null() -> None:
     answers.add(new)
     spread = answers.spread(Asked(question=np.array([0]), new_rows=np.array([0])), new)
     assert spread["confidence"].to_list() == [None]
-
-
-def test_a_copied_answer_is_derived_and_the_original_is_not() -> None:
-    answers = Answers(("a", "b"))
-    answers.add(fresh([1, 0], [0.9, 0.0], [True, False], "0"))
-    answers.copy(np.array([0]), np.array([1]))
-    assert answers.derived(np.array([0, 1])).tolist() == [False, True]
 
 
 def test_see_numbers_only_rows_that_ask() -> None:

@@ -27,7 +27,7 @@ def told(n_rows, n_total, wall_s):
     time.sleep(pause_s)
 with (
     load.open_table([str(table)], task=config.load_task("sentiment"), chunk_rows=20) as opened,
-    make_job(opened, folder, source="gpt", price_usd="0.001", output=output) as job,
+    make_job(opened, folder, source="gpt", price_usd="0.001", output=output, settings={"dedup.near": "off"}) as job,
 ):
     pipeline.process(job, told)
 """
