@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from reviewopt.cache.archive import Archive
+from reviewopt.cache.entry import KEY_LENGTH
 from reviewopt.cache.history import History, LeftOut, OnProgress, Reader
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.recurrence import Hits, Tally
@@ -124,9 +125,9 @@ def _picked(reader: Reader, chosen: pl.DataFrame, on_progress: OnProgress) -> It
             side = part.contexts.given("warm")
             digest = pl.Series("context", side.digest).gather(found["context"])
             json = pl.Series("json", side.json).gather(found["context"])
-            pairs = found.select("key", "key_end").iter_rows()
-            names = pl.Series("hex", [f"{first:016x}{end:016x}" for first, end in pairs], pl.String)
-            yield found.with_columns(digest, json, names)
+            words = found.select("key", "key_end").to_numpy().astype(">u8")
+            names = np.frombuffer(words.tobytes().hex().encode(), f"S{KEY_LENGTH}").astype(str)
+            yield found.with_columns(digest, json, hex=pl.Series(names, dtype=pl.String))
 
 
 class _Kept:
