@@ -136,7 +136,7 @@ class Answering:
         self._job.cache.store(asked, label, confidence, kept[at].with_columns(price))
 
 
-def _in_slices(pool: ThreadPoolExecutor, function: Callable[..., T], *columns: pl.Series) -> list[T]:
-    """Apply a pure function to slices of the columns on the pool's threads; results in order, at least one."""
-    starts = range(0, max(len(columns[0]), 1), _SLICE_ROWS)
-    return list(pool.map(lambda start: function(*(column.slice(start, _SLICE_ROWS) for column in columns)), starts))
+def _in_slices(pool: ThreadPoolExecutor, function: Callable[[pl.Series], T], column: pl.Series) -> list[T]:
+    """Apply a pure function to slices of a column on the pool's threads; results in order, at least one."""
+    starts = range(0, max(len(column), 1), _SLICE_ROWS)
+    return list(pool.map(lambda start: function(column.slice(start, _SLICE_ROWS)), starts))

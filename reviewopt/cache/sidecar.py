@@ -1,4 +1,4 @@
-"""Plain arrays beside the archive that answer many look-ups at once, and that cannot go stale.
+"""Plain arrays beside the archive that answer many look-ups at once, and that nothing this tool does makes stale.
 
 A sidecar is a folder of segments, each a set of `.npy` files that are memory-mapped, and a manifest. The manifest says
 up to which row of the archive it reaches and in which epoch of the archive it was made: rows that came later are read
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from reviewopt.cache.archive import State
 from reviewopt.data import Frozen
 
-# What a tail smaller than this holds is read from the archive each time.
+# A tail of fewer rows than this gets no file: it is read from the archive each time.
 SMALL_TAIL: Final = 2_000
 # A tail is made a segment of its own below this share of the rest, and while there are fewer segments than that.
 TAIL_SHARE: Final = 0.25
