@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from reviewopt.data import Frozen, Task
+from reviewopt.data import Frozen
 from reviewopt.errors import InputError, UsageError
+from reviewopt.task import Task, problem
 
 ENV_PREFIX: Final = "REVIEWOPT_"
 HOME_ENV: Final = "REVIEWOPT_HOME"
@@ -92,6 +94,83 @@ class CacheSettings(Frozen, frozen=True, kw_only=True):
     archive: ArchiveSettings
 
 
+class AskSettings(Frozen, frozen=True, kw_only=True):
+    """How a model is asked: which, over how many threads, and how long and how often it is tried."""
+
+    model: str
+    threads: Annotated[int, Meta(ge=1, le=1024)]
+    deadline_s: Annotated[float, Meta(gt=0, le=3600)]
+    most_tries: Annotated[int, Meta(ge=1, le=20)]
+    most_attempts: Annotated[int, Meta(ge=1, le=100)]
+    cooldown_s: Annotated[float, Meta(ge=0, le=600)]
+
+
+class PackSettings(Frozen, frozen=True, kw_only=True):
+    """How many reviews go into a request; `fixed` 0: by their complexity, about `size`."""
+
+    size: Annotated[int, Meta(ge=10, le=500)]
+    fixed: Annotated[int, Meta(ge=0, le=500)]
+
+
+class PromptSettings(Frozen, frozen=True, kw_only=True):
+    """What of a review goes into the prompt."""
+
+    most_review_tokens: Annotated[int, Meta(ge=50)]
+    redact: bool
+
+
+class BudgetSettings(Frozen, frozen=True, kw_only=True):
+    """What may be spent, in USD; infinite: no bound."""
+
+    usd: Annotated[float, Meta(ge=0)]
+    per_day_usd: Annotated[float, Meta(ge=0)]
+    ask_above_usd: Annotated[float, Meta(ge=0)]
+
+
+class AlertSettings(Frozen, frozen=True, kw_only=True):
+    """At which percentages of a budget somebody is told, and how."""
+
+    at_percent: str
+    webhook: str
+    command: str
+
+
+class OwnPrice(Frozen, frozen=True, kw_only=True):
+    """USD a million tokens."""
+
+    input_usd: Annotated[float, Meta(ge=0, le=1e6)]
+    output_usd: Annotated[float, Meta(ge=0, le=1e6)]
+    cached_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    cache_write_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+
+
+class ModelSettings(Frozen, frozen=True, kw_only=True):
+    """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable."""
+
+    kind: str = "chat"
+    model: Annotated[str, Meta(min_length=1)]
+    base_url: Annotated[str, Meta(min_length=1)]
+    api_key_env: str = ""
+    api_key_header: str = "authorization"
+    price: OwnPrice | str = ""
+    context_tokens: Annotated[int, Meta(ge=1000)] = 128_000
+    most_output_tokens: Annotated[int, Meta(ge=64)] = 8_192
+    reasoning_tokens: Annotated[int, Meta(ge=0)] = 0
+    rpm: Annotated[float, Meta(ge=0)] = 0.0
+    tpm: Annotated[float, Meta(ge=0)] = 0.0
+    temperature: Annotated[float, Meta(ge=0, le=2)] | None = 0.0
+    reply: Literal["", "schema", "json", "lines"] = ""
+    logprobs: bool = True
+    allow_address: bool = False
+    simulated: bool = False
+
+
+class TenantSettings(Frozen, frozen=True, kw_only=True):
+    """What is particular to a tenant, `[tenants.NAME]`; an infinite budget: no bound of its own."""
+
+    budget_usd: Annotated[float, Meta(ge=0)] = math.inf
+
+
 class Config(Frozen, frozen=True, kw_only=True):
     """All settings of a run."""
 
@@ -99,14 +178,25 @@ class Config(Frozen, frozen=True, kw_only=True):
     columns: ColumnSettings
     dedup: DedupSettings
     cache: CacheSettings
+    ask: AskSettings
+    pack: PackSettings
+    prompt: PromptSettings
+    budget: BudgetSettings
+    alerts: AlertSettings
     machine: MachineSettings
+    models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
+    tenants: dict[str, TenantSettings] = msgspec.field(default_factory=dict)
+
+
+# Sections whose tables carry names of the user's own.
+_NAMED: Final[dict[str, type[ModelSettings | TenantSettings]]] = {"models": ModelSettings, "tenants": TenantSettings}
 
 
 class Setting(Frozen, frozen=True, kw_only=True):
     """One setting as `--show-config` prints it and the run record keeps it."""
 
     name: str
-    value: str | bool | int | float
+    value: str | bool | int | float | None
     origin: str
 
 
@@ -137,8 +227,10 @@ def load(
     merged = {name: (value, "default") for name, value in _flat(_read_toml(defaults), defaults)}
     file = file or (Path(LOCAL_FILE) if Path(LOCAL_FILE).exists() else None)
     given: list[tuple[str, Any, str]] = []
+    named: dict[str, Any] = {}
     if file is not None:
         tree = _read_toml(file)
+        named = {section: _named(section, tree.pop(section, {}), file) for section in _NAMED}
         given += [(name, value, str(file)) for name, value in _flat(tree, file)]
         _check_sections(tree, list(merged), file)
     given += list(_from_environment(os.environ if environment is None else environment, list(merged)))
@@ -147,10 +239,42 @@ def load(
         if name not in merged:
             raise UsageError(f"{origin}: there is no setting {name}{_nearest(name, list(merged))}")
         merged[name] = (value, origin)
-    return _build(merged)
+    config, settings = _build(merged, named)
+    return config, (*settings, *_named_settings(named, str(file)))
 
 
-def _build(merged: Mapping[str, tuple[Any, str]]) -> tuple[Config, tuple[Setting, ...]]:
+def _named(section: str, tables: Any, path: Path) -> dict[str, Any]:
+    """Check the tables `[models.NAME]` or `[tenants.NAME]` of a file."""
+    made = {}
+    kind = _NAMED[section]
+    for name, values in tables.items() if isinstance(tables, dict) else [("", None)]:
+        if not isinstance(values, dict):
+            raise UsageError(f"{path}: [{section}] holds tables with names of your own: [{section}.NAME]")
+        unknown = set(values) - set(kind.__struct_fields__)
+        if "api_key" in unknown:
+            raise UsageError(
+                f"{path}: {section}.{name}.api_key: keys are never settings; put it into a variable of the environment "
+                'and name that: api_key_env = "VARIABLE"'
+            )
+        if unknown:
+            wrong = min(unknown)
+            near = _nearest(wrong, list(kind.__struct_fields__))
+            raise UsageError(f"{path}: there is no setting {section}.{name}.{wrong}{near}")
+        try:
+            made[name] = msgspec.convert(values, kind)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{path}: {section}.{name}: {error}") from error
+    return made
+
+
+def _named_settings(named: Mapping[str, Any], origin: str) -> Iterator[Setting]:
+    for section, tables in named.items():
+        for name, table in tables.items():
+            for setting, value in _flat({section: {name: msgspec.to_builtins(table)}}, Path(origin)):
+                yield Setting(name=setting, value=value, origin=origin)
+
+
+def _build(merged: Mapping[str, tuple[Any, str]], named: Mapping[str, Any]) -> tuple[Config, tuple[Setting, ...]]:
     nested: dict[str, Any] = {}
     for name, (value, _) in merged.items():
         *sections, key = name.split(".")
@@ -165,6 +289,7 @@ def _build(merged: Mapping[str, tuple[Any, str]]) -> tuple[Config, tuple[Setting
         value, origin = merged.get(where, (None, "settings"))
         raise UsageError(f"{origin}: {where} = {value}: {str(error).partition(' - at')[0]}") from error
     converted = dict(_flat(msgspec.to_builtins(config), Path(LOCAL_FILE)))
+    config = msgspec.structs.replace(config, **named)
     settings = [Setting(name=name, value=converted[name], origin=origin) for name, (_, origin) in merged.items()]
     return config, tuple(settings)
 
@@ -233,6 +358,6 @@ def load_task(name: str) -> Task:
         task = msgspec.toml.decode(path.read_bytes(), type=Task)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: not a valid task: {error}; configs/tasks/sentiment.toml shows the form") from error
-    if not task.fields or not 2 <= len(set(task.labels)) == len(task.labels) <= 255:
-        raise InputError(f"{path}: a task needs a field with 2 to 255 different labels")
+    if wrong := problem(task):
+        raise InputError(f"{path}: {wrong}")
     return task

@@ -1,10 +1,13 @@
-"""The values that flow through the tool: the review table's schema, and what a task asks.
+"""The values that flow through the tool: the review table's schema, and what goes to a model and comes back.
 
-Rows stay in polars frames and numpy arrays; nothing here is made once a row.
+Rows stay in polars frames and numpy arrays. One small object is made for each question that is really asked, none for
+a row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 import msgspec
@@ -29,37 +32,6 @@ class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A value read from a file or written to one: unknown fields are errors, and nothing changes later."""
 
 
-class Choice(Frozen, frozen=True, kw_only=True, tag_field="type", tag="choice"):
-    """A field answered by exactly one of `labels`."""
-
-    name: str
-    labels: tuple[str, ...]
-
-
-class Task(Frozen, frozen=True, kw_only=True):
-    """What to decide about each review (a file of `configs/tasks`).
-
-    `label_map` says which label a number in a label column means: `1-2=negative, 3=neutral, 4-5=positive`.
-    `aliases` are other spellings of a label in such a column; case never counts.
-    """
-
-    name: str
-    instructions: str
-    fields: tuple[Choice, ...]
-    label_map: str = ""
-    aliases: dict[str, tuple[str, ...]] = {}
-
-    @property
-    def field(self) -> Choice:
-        """The one field that the local model answers."""
-        return self.fields[0]
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Label names, in the task's own order."""
-        return self.field.labels
-
-
 class Group(Frozen, frozen=True, kw_only=True):
     """One of the largest groups: `n_rows` rows, the id of its first review, and the text of one, cut short."""
 
@@ -76,3 +48,77 @@ class GroupCounts(Frozen, frozen=True, kw_only=True):
     n_near: int
     n_rows: int
     largest: tuple[Group, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One review that is really asked.
+
+    `at` is its place in the batch of questions; `text` is the prompt's copy, cleaned and cut; `tenant` is null where
+    tenants share; `n_tokens` is what the text alone takes in the prompt.
+    """
+
+    at: int
+    text: str
+    tenant: str | None
+    n_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is sent: `ids[i]` stands for `questions[i]`.
+
+    `body` is the whole body as it goes out, so its length bounds the tokens of the input from above (a token is at
+    least a byte); `most_output_tokens` is the limit that the body sets on the reply.
+    """
+
+    questions: tuple[Question, ...]
+    ids: tuple[str, ...]
+    body: bytes
+    most_output_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """Tokens as the endpoint counted them: `input` holds `cached` and `cache_write`, `output` holds `reasoning`."""
+
+    input: int = 0
+    cached: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+
+# How a request ended.
+#   answered      a reply with content; whether it answers all is for `check` to say
+#   rate_limited  429: ask again later, and more slowly
+#   unavailable   5xx, no connection, or a reply that is none: ask again
+#   no_reply      sent, then dropped, cut or late: it may have been paid for; ask again
+#   unsupported   the endpoint does not know a feature that was asked for: ask in a simpler form
+#   refused       a refusal or a content filter: at least one of the reviews will never pass
+#   spoiled       paid for, but not what was asked for: cut short, empty or not to be read
+#   hopeless      a wrong key, an unknown model, no quota left: no request of this run can pass
+Outcome = Literal[
+    "answered", "rate_limited", "unavailable", "no_reply", "unsupported", "refused", "spoiled", "hopeless"
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """What came back.
+
+    `values` holds id and value as sent, in order, an id as often as it came; a value is a label or number for a task of
+    one field, else an object by field. `confidence` is the probability of each id's first field, where the endpoint
+    tells it. `usage` is null where nothing was charged, or where the endpoint does not say: `is_charged` tells which.
+    `reason` is for people, without any text of a review or key in it.
+    """
+
+    outcome: Outcome
+    seconds: float
+    values: tuple[tuple[str, object], ...] = ()
+    confidence: Mapping[str, float] = field(default_factory=dict)
+    usage: Usage | None = None
+    is_charged: bool = False
+    reason: str = ""
+    retry_after_s: float | None = None
+    request_id: str | None = None

@@ -13,10 +13,11 @@ import polars as pl
 from reviewopt import runs
 from reviewopt.cache.tiers import Cache
 from reviewopt.config import Config, Setting
-from reviewopt.data import SOURCES, Task
+from reviewopt.data import SOURCES
 from reviewopt.errors import UsageError
 from reviewopt.load import Table
 from reviewopt.runs import Recorder
+from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 from reviewopt.write import Output
 
@@ -39,8 +40,8 @@ class Prediction(Protocol):
         """True where the text is in no language of the model."""
 
 
-class Model(Protocol):
-    """What the pipeline needs of a model."""
+class Predictor(Protocol):
+    """What the pipeline needs of a model in this process."""
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -62,7 +63,7 @@ class Answerer:
         ValueError: the price has more than the twelve places that a row's cost has, so that the sums would differ.
     """
 
-    model: Model
+    model: Predictor
     record: runs.ModelRecord
     source: str
     is_paid: bool

@@ -19,7 +19,7 @@ from reviewopt.cache.keys import Contexts, ModelKey
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
 from reviewopt.dedup.spread import answer_schema
-from reviewopt.job import Answerer, Job, Model, source_names
+from reviewopt.job import Answerer, Job, Predictor, source_names
 from reviewopt.runs import Home, ModelRecord, Run
 from reviewopt.text.sharing import Sharing
 
@@ -61,7 +61,7 @@ def make_job(
     table: load.Table,
     folder: Path,
     *,
-    model: Model | None = None,
+    model: Predictor | None = None,
     output: str = "out.parquet",
     settings: Mapping[str, str | bool | int | float | None] | None = None,
     source: str = "local",

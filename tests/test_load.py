@@ -15,9 +15,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from reviewopt.data import Choice, Task
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load import REVIEW_SCHEMA, ColumnChoice, Table, open_table
+from reviewopt.task import Choice, Task
 
 TASK = Task(
     name="sentiment",

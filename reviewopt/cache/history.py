@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from reviewopt.cache.keys import Contexts, make_keys
-from reviewopt.data import Frozen, Task
+from reviewopt.data import Frozen
+from reviewopt.task import Task
 from reviewopt.text import normal
 
 # Rows of a former output whose answer is another row's, or none.

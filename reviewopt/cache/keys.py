@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.data import Frozen, Task
+from reviewopt.data import Frozen
+from reviewopt.task import Task
 from reviewopt.text.normal import NORMALISER_VERSION
 
 KEY_BYTES: Final = 16

@@ -13,7 +13,7 @@ import polars as pl
 
 from reviewopt.cache.keys import Context, make_keys
 from reviewopt.cache.popularity import Popularity
-from reviewopt.data import Task
+from reviewopt.task import Task
 
 _KEY: Final = ("key", "key_end")
 # Counts of chunks are summed once so many rows of them wait.

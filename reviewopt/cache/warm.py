@@ -21,8 +21,9 @@ from reviewopt.cache.entry import KEY_LENGTH
 from reviewopt.cache.history import History, LeftOut, OnProgress, Reader
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.recurrence import Hits, Tally
-from reviewopt.data import COST_DTYPE, Frozen, Task
+from reviewopt.data import COST_DTYPE, Frozen
 from reviewopt.errors import InputError
+from reviewopt.task import Task
 
 SCHEMA_VERSION: Final = 1
 _ENTRIES_A_TRANSACTION: Final = 10_000

@@ -19,11 +19,12 @@ from reviewopt.cache.shelf import Shelf
 from reviewopt.cli import opening
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, QuietOption, console
 from reviewopt.config import Config
-from reviewopt.data import ROLES, Task
+from reviewopt.data import ROLES
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load import Table
 from reviewopt.render import cache as render
 from reviewopt.runs import Home, Run
+from reviewopt.task import Task
 
 _COLUMN: Final = "COLUMN"
 _OFF: Final = "none"

@@ -15,11 +15,12 @@ from reviewopt.cache import shelf as shelf_module
 from reviewopt.cache.keys import Contexts
 from reviewopt.cache.tiers import Cache
 from reviewopt.config import Config
-from reviewopt.data import ROLES, Task
+from reviewopt.data import ROLES
 from reviewopt.errors import InputError, ModelError, UsageError
 from reviewopt.load import ColumnChoice, Table, open_table
 from reviewopt.local.classifier import Classifier
 from reviewopt.runs import Home, ModelRecord
+from reviewopt.task import Task
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -18,7 +18,6 @@ from reviewopt import config, pipeline, report, runs, write
 from reviewopt.cli import opening
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 from reviewopt.config import Config, Setting
-from reviewopt.data import Task
 from reviewopt.dedup.spread import answer_schema
 from reviewopt.errors import UsageError
 from reviewopt.job import Answerer, Job, price_of_a_local_answer
@@ -26,6 +25,7 @@ from reviewopt.load import Table
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.runs import Run
+from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 
 _COLUMN = "COLUMN"

@@ -9,9 +9,9 @@ from typing import Final
 
 import polars as pl
 
-from reviewopt.data import Task
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load.source import shown
+from reviewopt.task import Task
 
 EXAMPLE: Final = "--label-map '1-4=negative, 5-6=neutral, 7-10=positive'"
 

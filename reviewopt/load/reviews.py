@@ -7,11 +7,12 @@ from typing import Final
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
 
-from reviewopt.data import REVIEW_COLUMNS, Task
+from reviewopt.data import REVIEW_COLUMNS
 from reviewopt.errors import InputError
 from reviewopt.load.columns import Columns
 from reviewopt.load.labels import LabelMap, labelled
 from reviewopt.load.source import reason, shown
+from reviewopt.task import Task
 
 REVIEW_SCHEMA: Final = pl.Schema({column: pl.Int64() if column == "row" else pl.String() for column in REVIEW_COLUMNS})
 

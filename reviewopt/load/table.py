@@ -11,7 +11,6 @@ from typing import Final, Self
 
 import polars as pl
 
-from reviewopt.data import Task
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load import columns as columns_of
 from reviewopt.load import labels as labels_of
@@ -21,6 +20,7 @@ from reviewopt.load.fingerprint import rows_digest
 from reviewopt.load.reviews import to_reviews
 from reviewopt.load.source import HEAD_ROWS, Source, reading, shown
 from reviewopt.load.union import Union, aligned, united
+from reviewopt.task import Task
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reviewopt import config
 from reviewopt.cache.keys import Context, Contexts, ModelKey, canonical, digest, given_context, make_keys
-from reviewopt.data import Choice, Task
+from reviewopt.task import Choice, Task
 
 TASK = Task(name="sentiment", instructions="Say.", fields=(Choice(name="s", labels=("bad", "good")),))
 MODEL = ModelKey(name="m", settings={"temperature": "0"}, prompt="1", packed=False)

@@ -11,10 +11,10 @@ import polars as pl
 import pytest
 from polars.exceptions import PanicException
 
-from reviewopt.data import Choice, Task
 from reviewopt.errors import InputError, ReviewoptError, UsageError
 from reviewopt.load import ColumnChoice, Table, open_table
 from reviewopt.load.source import reading
+from reviewopt.task import Choice, Task
 
 TASK = Task(
     name="sentiment",

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from reviewopt.data import Choice, Task
 from reviewopt.errors import InputError
 from reviewopt.load import REVIEW_SCHEMA, Columns, Table, hub, open_table
 from reviewopt.load.labels import label_map
 from reviewopt.load.union import united
+from reviewopt.task import Choice, Task
 
 TASK = Task(
     name="sentiment",

@@ -1,0 +1,86 @@
+"""What the tool needs of a model that is asked in requests."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from reviewopt.data import Question, Reply, Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one request can hold; rates are a minute, 0 for no bound."""
+
+    context_tokens: int
+    most_output_tokens: int
+    most_questions: int = 500
+    rpm: float = 0.0
+    tpm: float = 0.0
+
+
+class Model(Protocol):
+    """Answers questions about reviews under the one task that it was opened for.
+
+    `ask` is called from many threads at once; everything else from one.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the answers' source says."""
+
+    @property
+    def model(self) -> str:
+        """The model's name at its endpoint."""
+
+    @property
+    def endpoint(self) -> str:
+        """Where the requests go, for people; without keys."""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether no real model answers, so that every report says so."""
+
+    @property
+    def settings(self) -> Mapping[str, str]:
+        """All that decides its answers besides task and text: it becomes part of the archive's keys."""
+
+    @property
+    def prompt_version(self) -> str:
+        """Names the wording of the prompt, the task's own instructions aside."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a request can hold."""
+
+    @property
+    def overhead_bytes(self) -> int:
+        """Bytes of a request's body that do not grow with its reviews: instructions and the like."""
+
+    @property
+    def output_tokens_a_review(self) -> float:
+        """Tokens that one review's answer usually takes in a reply."""
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether the endpoint is known to understand the requests' form; until then one request goes at a time."""
+
+    def compose(self, questions: Sequence[Question], shuffle: random.Random) -> Request:
+        """Write the request for these questions, in a random order."""
+
+    def ask(self, request: Request, deadline_s: float) -> Reply:
+        """Send a request and read the reply within `deadline_s` seconds in all.
+
+        Whatever goes wrong is a `Reply` that says so; nothing is raised.
+        """
+
+    def settle(self) -> None:
+        """Take note, also for later runs, that the form of the requests is understood."""
+
+    def simplify(self) -> bool:
+        """Use a simpler form of request from now on; False where there is none."""
+
+    def close(self) -> None:
+        """Give up every connection; requests under way end with `no_reply`."""
