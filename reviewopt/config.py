@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import math
 import os
 import tomllib
@@ -10,17 +11,19 @@ from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from reviewopt.data import Frozen
 from reviewopt.errors import InputError, UsageError
-from reviewopt.task import Task, problem
+from reviewopt.task import Choice, Task, problem
 
 ENV_PREFIX: Final = "REVIEWOPT_"
 HOME_ENV: Final = "REVIEWOPT_HOME"
 LOCAL_FILE: Final = "reviewopt.toml"
+_TASK_FORM: Final = "configs/tasks/README.md shows the form"
 
 
 class ProcessSettings(Frozen, frozen=True, kw_only=True):
@@ -144,21 +147,26 @@ class OwnPrice(Frozen, frozen=True, kw_only=True):
     cache_write_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
 
 
+# Of capitals alone, so that a key that was put where its variable's name belongs is refused, and never repeated.
+_VARIABLE: Final = r"^([A-Z_][A-Z0-9_]*)?$"
+
+
 class ModelSettings(Frozen, frozen=True, kw_only=True):
     """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable."""
 
     kind: str = "chat"
     model: Annotated[str, Meta(min_length=1)]
     base_url: Annotated[str, Meta(min_length=1)]
-    api_key_env: str = ""
+    api_key_env: Annotated[str, Meta(pattern=_VARIABLE)] = ""
     api_key_header: str = "authorization"
     price: OwnPrice | str = ""
     context_tokens: Annotated[int, Meta(ge=1000)] = 128_000
     most_output_tokens: Annotated[int, Meta(ge=64)] = 8_192
     reasoning_tokens: Annotated[int, Meta(ge=0)] = 0
+    reasoning_effort: str = ""
     rpm: Annotated[float, Meta(ge=0)] = 0.0
     tpm: Annotated[float, Meta(ge=0)] = 0.0
-    temperature: Annotated[float, Meta(ge=0, le=2)] | None = 0.0
+    temperature: Literal["default"] | Annotated[float, Meta(ge=0, le=2)] = 0.0
     reply: Literal["", "schema", "json", "lines"] = ""
     logprobs: bool = True
     allow_address: bool = False
@@ -271,7 +279,17 @@ def _named_settings(named: Mapping[str, Any], origin: str) -> Iterator[Setting]:
     for section, tables in named.items():
         for name, table in tables.items():
             for setting, value in _flat({section: {name: msgspec.to_builtins(table)}}, Path(origin)):
-                yield Setting(name=setting, value=value, origin=origin)
+                yield Setting(name=setting, value=_told(setting, value), origin=origin)
+
+
+def _told(name: str, value: Any) -> Any:
+    """Return a value as it may be printed and recorded: what follows the host of an address can be a secret."""
+    is_webhook = name == "alerts.webhook"
+    if not value or not (is_webhook or name.endswith(".base_url")):
+        return value
+    parts = urlsplit(str(value))
+    path = "/..." if is_webhook else f"{parts.path}{'?...' if parts.query else ''}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{path}"
 
 
 def _build(merged: Mapping[str, tuple[Any, str]], named: Mapping[str, Any]) -> tuple[Config, tuple[Setting, ...]]:
@@ -290,7 +308,9 @@ def _build(merged: Mapping[str, tuple[Any, str]], named: Mapping[str, Any]) -> t
         raise UsageError(f"{origin}: {where} = {value}: {str(error).partition(' - at')[0]}") from error
     converted = dict(_flat(msgspec.to_builtins(config), Path(LOCAL_FILE)))
     config = msgspec.structs.replace(config, **named)
-    settings = [Setting(name=name, value=converted[name], origin=origin) for name, (_, origin) in merged.items()]
+    settings = [
+        Setting(name=name, value=_told(name, converted[name]), origin=origin) for name, (_, origin) in merged.items()
+    ]
     return config, tuple(settings)
 
 
@@ -344,20 +364,46 @@ def _nearest(name: str, known: list[str]) -> str:
 
 
 def load_task(name: str) -> Task:
-    """Read a task: the name of a packaged one, or a file.
+    """Read a task: the name of a packaged one, or a file whose name ends in `.toml`.
 
     Raises:
         UsageError: there is no such task.
         InputError: the file is not a valid task.
     """
-    path = Path(name) if name.endswith(".toml") else packaged("configs", "tasks", f"{Path(name).name}.toml")
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in packaged("configs", "tasks").glob("*.toml")))
-        raise UsageError(f"there is no task {name}; packaged are: {known}; or name a .toml file")
+    folder = packaged("configs", "tasks")
+    is_file = name.endswith(".toml")
+    path = Path(name) if is_file else folder / f"{name}.toml"
+    if not path.is_file() or not (is_file or Path(name).name == name):
+        known = [file.stem for file in folder.glob("*.toml")]
+        near = difflib.get_close_matches(name, known, n=1)
+        known.sort(key=lambda each: (each not in near, each))
+        meant = f"; did you mean {near[0]}?" if near else ";"
+        raise UsageError(f"there is no task {name}{meant} packaged are: {', '.join(known)}; or name a .toml file")
     try:
         task = msgspec.toml.decode(path.read_bytes(), type=Task)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a valid task: {error}; configs/tasks/sentiment.toml shows the form") from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a valid task: {error}; {_TASK_FORM}") from error
     if wrong := problem(task):
-        raise InputError(f"{path}: {wrong}")
+        raise InputError(f"{path}: not a valid task: {wrong}; {_TASK_FORM}")
+    return task
+
+
+def inline_task(question: str, labels: str) -> Task:
+    """Make a task of a question and its labels, parted by commas, as they are typed: one choice, named `answer`.
+
+    Its name holds a hash of both, so that each question has runs and stored answers of its own.
+
+    Raises:
+        UsageError: no question, or not two different labels.
+    """
+    question, names = question.strip(), tuple(label.strip() for label in labels.split(","))
+    example = "example: --ask 'What is the complaint about?' --labels billing,shipping,quality,other"
+    if not all(names):
+        raise UsageError(f"--labels '{labels}': there is an empty label; {example}")
+    digest = hashlib.sha256("\n".join((question, *names)).encode()).hexdigest()[:8]
+    task = Task(name=f"ask-{digest}", instructions=question, fields=(Choice(name="answer", labels=names),))
+    if not question:
+        raise UsageError(f"--ask: there is no question; {example}")
+    if wrong := problem(task):
+        raise UsageError(f"--ask with --labels '{labels}': {wrong}; {example}")
     return task

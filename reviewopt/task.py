@@ -11,6 +11,11 @@ from reviewopt.data import Frozen
 
 PREDICATE_LABELS: Final = ("no", "yes")
 MOST_LABELS: Final = 255
+MOST_LABEL_CHARS: Final = 100
+MOST_INSTRUCTION_CHARS: Final = 20_000
+# Columns of the output beside those named after the fields, and what is put after a field's name for its own.
+GROUP_COLUMNS: Final = ("duplicate_of", "cluster")
+COLUMN_SUFFIXES: Final = ("_confidence", "_source", "_cost_usd", "_note")
 _NAME: Final = r"^[A-Za-z][A-Za-z0-9_]{0,39}$"
 FieldName = Annotated[str, Meta(pattern=_NAME)]
 
@@ -97,22 +102,60 @@ class Task(Frozen, frozen=True, kw_only=True):
 
 def problem(task: Task) -> str | None:
     """Say what is wrong with a task whose types are right, or None."""
+    if not task.name.strip() or not task.name.isprintable():
+        return "the task needs a name that prints"
+    if not task.instructions.strip():
+        return "the task has no instructions; say in a sentence or two what to decide"
+    if len(task.instructions) > MOST_INSTRUCTION_CHARS:
+        n_chars = f"{len(task.instructions):,} characters, at most {MOST_INSTRUCTION_CHARS:,} are allowed"
+        return f"the instructions have {n_chars}: every request carries them"
     if not task.fields:
         return "a task needs a field"
     if isinstance(task.fields[0], Text):
         return f"the first field ({task.fields[0].name}) is free text; put a choice, score or predicate first"
-    names = [field.name for field in task.fields]
-    if len(set(names)) < len(names):
+    return _names_problem(task.fields) or _labels_problem(task) or _aliases_problem(task)
+
+
+def _names_problem(fields: tuple[Field, ...]) -> str | None:
+    names = [field.name for field in fields]
+    low = [name.lower() for name in names]  # some readers of tables do not tell case apart
+    if len(set(low)) < len(low):
         return f"two fields have one name: {', '.join(names)}"
+    columns = {f"{name}{suffix}": name for name in low for suffix in COLUMN_SUFFIXES}
+    for name in low:
+        if name in GROUP_COLUMNS:
+            return f"the field {name} would take the name of an output column; call it something else"
+        if name in columns:
+            return (
+                f"the field {name} would take the name of a column of the field {columns[name]}; call it something else"
+            )
+    return None
+
+
+def _labels_problem(task: Task) -> str | None:
     for field in task.fields:
         if isinstance(field, Text):
             continue
+        if isinstance(field, Score) and not 1 <= field.high - field.low < MOST_LABELS:
+            return (
+                f"the field {field.name} goes from {field.low} to {field.high}: high must be above low, "
+                f"with at most {MOST_LABELS} levels"
+            )
         labels = field.labels
         if not 2 <= len(set(labels)) == len(labels) <= MOST_LABELS:
             return f"the field {field.name} needs 2 to {MOST_LABELS} different labels"
+        if len({label.casefold() for label in labels}) < len(labels):
+            return f"the field {field.name} has two labels that differ in case alone"
         if any(not label.strip() or label != label.strip() or not label.isprintable() for label in labels):
             return f"the field {field.name} has a label that is empty, ends in a space or does not print"
+        if any(len(label) > MOST_LABEL_CHARS for label in labels):
+            return f"the field {field.name} has a label of more than {MOST_LABEL_CHARS} characters"
     return None
+
+
+def _aliases_problem(task: Task) -> str | None:
+    unknown = [label for label in task.aliases if label not in task.labels]
+    return f"aliases: '{unknown[0]}' is no label of {task.field.name} ({', '.join(task.labels)})" if unknown else None
 
 
 def rest_json(values: dict[str, str | int]) -> str:
