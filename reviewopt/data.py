@@ -50,18 +50,33 @@ class GroupCounts(Frozen, frozen=True, kw_only=True):
     largest: tuple[Group, ...]
 
 
+class Alert(Frozen, frozen=True, kw_only=True):
+    """A share of a budget that was reached, as it is sent and as the run's record keeps it; USD as decimal strings."""
+
+    schema_version: int
+    time: str
+    run_id: str
+    scope: str
+    threshold_percent: float
+    spent_usd: str
+    budget_usd: str
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One review that is really asked.
 
-    `at` is its place in the batch of questions; `text` is the prompt's copy, cleaned and cut; `tenant` is null where
-    tenants share; `n_tokens` is what the text alone takes in the prompt.
+    `at` is its place in the batch of questions; `text` is the prompt's copy, cleaned and cut; `n_tokens` is what the
+    text alone takes in the prompt; `tenant` is null where the table knows none, and says who pays; `key` is the
+    archive's, in hex.
     """
 
     at: int
     text: str
-    tenant: str | None
     n_tokens: int
+    tenant: str | None = None
+    review_id: str | None = None
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

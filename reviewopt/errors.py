@@ -4,6 +4,7 @@
     ├── UsageError            2   flags or configuration that cannot be meant
     ├── InputError            2   a table, a column, a label or a model file that cannot be used
     ├── ModelError            3   a model could not be opened, or reviews stayed unanswered
+    ├── BudgetError           4   a budget is spent: reviews stayed unanswered, or nothing was asked
     └── GateError             1   the work is done and written, but a gate or a target is not met
 
 Anything else is a bug: exit 70, with the traceback. A message says what happened, where, and what to do next.
@@ -36,6 +37,12 @@ class ModelError(ReviewoptError):
     """A model could not be opened, or reviews stayed unanswered."""
 
     exit_code = 3
+
+
+class BudgetError(ReviewoptError):
+    """A budget is spent: reviews stayed unanswered, or nothing was asked."""
+
+    exit_code = 4
 
 
 class GateError(ReviewoptError):

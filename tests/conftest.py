@@ -39,3 +39,9 @@ def reviewopt(tmp_path: Path) -> Run:
         )
 
     return run
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a test's spend ledger goes."""
+    return tmp_path / "home" / "spend"
