@@ -1,0 +1,114 @@
+"""Which kinds of model there are, and how the name that a user gives becomes an open model.
+
+A new kind is a module of its own and one line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from reviewopt.config import ModelSettings
+from reviewopt.data import SOURCES
+from reviewopt.errors import UsageError
+from reviewopt.models.chat import open_chat
+from reviewopt.models.protocol import Model
+from reviewopt.task import Choice, Predicate, Score, Task, Text
+
+_OPENAI: Final = "openai:"
+_OPENAI_URL: Final = "https://api.openai.com/v1"
+
+
+class Opener(Protocol):
+    """Opens a model of one kind."""
+
+    def __call__(
+        self,
+        name: str,
+        settings: ModelSettings,
+        task: Task,
+        *,
+        threads: int,
+        memory: Path,
+        environment: Mapping[str, str],
+    ) -> Model:
+        """Open the model; nothing is sent yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """A kind of model, and the fields that it can answer."""
+
+    open: Opener
+    fields: tuple[type, ...]
+
+
+KINDS: Final[dict[str, Kind]] = {"chat": Kind(open=open_chat, fields=(Choice, Score, Predicate, Text))}
+
+
+def parse_spec(
+    spec: str, models: Mapping[str, ModelSettings], environment: Mapping[str, str]
+) -> tuple[str, ModelSettings]:
+    """Find the model that `--model` names: a table [models.NAME], or `openai:MODEL`; return its name and settings.
+
+    Raises:
+        UsageError: there is no such model, or its name already means a source of answers.
+    """
+    if spec in models:
+        if spec in SOURCES:
+            raise UsageError(f"[models.{spec}]: {spec} already names a source of answers; call the model otherwise")
+        return spec, models[spec]
+    model = spec.removeprefix(_OPENAI)
+    if model and model != spec:
+        base_url = environment.get("OPENAI_BASE_URL") or _OPENAI_URL
+        return spec, ModelSettings(model=model, base_url=base_url, api_key_env="OPENAI_API_KEY")
+    own = f"your own are: {', '.join(models)}" if models else "describe one in [models.NAME] of reviewopt.toml"
+    near = difflib.get_close_matches(spec, list(models), n=1)
+    hint = f"; did you mean {near[0]}?" if near else f"; {own}; or write openai:MODEL"
+    raise UsageError(f"there is no model {spec}{hint}")
+
+
+def open_model(
+    name: str,
+    settings: ModelSettings,
+    task: Task,
+    *,
+    threads: int,
+    memory: Path,
+    environment: Mapping[str, str],
+) -> Model:
+    """Open a model under a task; nothing is sent yet.
+
+    Args:
+        name: what the answers' source will say.
+        settings: what the user says of the model.
+        task: what it will be asked.
+        threads: how many requests go at a time, at most.
+        memory: the file that keeps what was learned about endpoints.
+        environment: where the keys are.
+
+    Raises:
+        UsageError: an unknown kind, or a base address that cannot be meant.
+        ModelError: no key, in a variable that the message names.
+    """
+    kind = _kind(settings.kind, name)
+    return kind.open(name, settings, task, threads=threads, memory=memory, environment=environment)
+
+
+def unanswerable(task: Task, kind: str) -> list[str]:
+    """Return the names of the task's fields that this kind of model cannot answer.
+
+    Raises:
+        UsageError: an unknown kind.
+    """
+    answered = _kind(kind, task.name).fields
+    return [field.name for field in task.fields if not isinstance(field, answered)]
+
+
+def _kind(kind: str, name: str) -> Kind:
+    if kind not in KINDS:
+        raise UsageError(f"{name}: there is no kind of model {kind}; known are: {', '.join(KINDS)}")
+    return KINDS[kind]
