@@ -51,17 +51,33 @@ class Sink(Protocol):
         """End the table, or drop what was begun."""
 
 
-def answer_names(field: str, taken: list[str]) -> dict[str, str]:
+def answer_names(
+    field: str, taken: list[str], others: Sequence[str] = (), *, has_notes: bool = False
+) -> dict[str, str]:
     """Name the answer columns of `field` so that they meet no column of the input, nor one another.
 
+    Args:
+        field: the task's first field.
+        taken: the columns of the input.
+        others: the fields after the first; their columns have their names, with a prefix where another answer has it.
+        has_notes: whether rows may have a note.
+
     Returns:
-        Names for the keys `label`, `confidence`, `source`, `cost_usd`, `duplicate_of` and `cluster`, in this order.
+        Names for the keys of `dedup.spread.answer_schema`, in its order: `label`, `confidence`, `source`, `cost_usd`,
+        `duplicate_of`, `cluster`, `other:NAME` for each of the others, and `note`.
     """
     prefix, apart = "", _PREFIX if field in _GROUP_KEYS else ""
     while True:
         names = {"label": f"{prefix}{field}"}
         names |= {key: f"{prefix}{field}_{key}" for key in ("confidence", "source", "cost_usd")}
         names |= {key: f"{prefix}{apart}{key}" for key in _GROUP_KEYS}
+        note = {"note": f"{prefix}{field}_note"} if has_notes else {}
+        for other in others:
+            name = f"{prefix}{other}"
+            while name in {*names.values(), *note.values()}:
+                name = f"{_PREFIX}{name}"
+            names[f"other:{other}"] = name
+        names |= note
         if not set(names.values()) & set(taken):
             return names
         prefix += _PREFIX

@@ -201,6 +201,36 @@ def test_answers_never_take_the_name_of_one_another(field: str, taken: list[str]
     assert len({*names.values(), *taken}) == len(names) + len(taken)
 
 
+def test_other_fields_have_their_own_names_and_the_note_comes_last() -> None:
+    names = write.answer_names("sentiment", ["text"], ["quality", "insights"], has_notes=True)
+    assert list(names)[6:] == ["other:quality", "other:insights", "note"]
+    assert list(names.values())[6:] == ["quality", "insights", "sentiment_note"]
+
+
+def test_one_name_that_is_taken_gives_all_of_them_a_prefix() -> None:
+    names = write.answer_names("sentiment", ["quality"], ["quality"], has_notes=True)
+    assert all(name.startswith("reviewopt_") for name in names.values())
+    assert names["other:quality"] == "reviewopt_quality"
+
+
+ODD = [*NAMES[:-1], "sentiment_confidence", "sentiment_note", "reviewopt_sentiment_note", "reviewopt_sentiment"]
+
+
+@given(
+    st.sampled_from(ODD),
+    st.lists(st.sampled_from(ODD), unique=True),
+    st.lists(st.sampled_from(ODD), unique=True),
+    st.booleans(),
+)
+def test_fields_never_take_the_name_of_one_another(
+    field: str, taken: list[str], others: list[str], has_notes: bool
+) -> None:
+    others = [other for other in others if other != field]
+    names = write.answer_names(field, taken, others, has_notes=has_notes)
+    assert len({*names.values(), *taken}) == len(names) + len(taken)
+    assert len(names) == 6 + len(others) + has_notes
+
+
 @pytest.mark.parametrize(
     ("inputs", "path"),
     [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import repeat
 from pathlib import Path
@@ -20,6 +20,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache import disk, entry, rows
+from reviewopt.cache.entry import Entry
 from reviewopt.cache.reader import Reader
 from reviewopt.cache.rows import FOUND_SCHEMA, Damage, State
 from reviewopt.errors import InputError
@@ -28,6 +29,9 @@ __all__ = ["FOUND_SCHEMA", "Archive", "Damage", "State"]
 
 _BULK_ROWS: Final = 2000  # from here on, two changes of the schema are cheaper than a trigger a row
 _VACUUM_SHARE: Final = 0.25
+
+I64 = npt.NDArray[np.int64]
+Part = tuple[Sequence[str], Sequence[bytes]]  # keys of entries, and their stored values
 
 
 class Archive:
@@ -119,12 +123,32 @@ class Archive:
         last = entries.with_row_index("at").select(pl.col("at").max().over("key")).to_series().to_numpy()
         kept = np.unique(last)
         distinct = entries if len(kept) == len(entries) else entries[kept]
+
+        def parts() -> Iterator[Part]:
+            for part in distinct.iter_slices(rows.SLICE_ROWS):
+                yield part["key"].to_list(), entry.encode(part, compress_above_bytes=self._compress_above_bytes)
+
+        return self._put_again(len(distinct), parts, contexts)[np.searchsorted(kept, last)]
+
+    def put_few(self, entries: Sequence[Entry], contexts: Mapping[str, str]) -> None:
+        """Store what a reply brings, as `put` does, without the fixed cost of frames.
+
+        Raises:
+            InputError: as `put`.
+            ValueError: an entry that holds what none may hold.
+        """
+        distinct = {one.key: one for one in entries}
+        values = [entry.encode_one(one, compress_above_bytes=self._compress_above_bytes) for one in distinct.values()]
+        self._follow()
+        self._put_again(len(distinct), lambda: iter([(list(distinct), values)]), contexts)
+
+    def _put_again(self, n: int, parts: Callable[[], Iterator[Part]], contexts: Mapping[str, str]) -> I64:
+        """Put entries of distinct keys; where the database turns out to be damaged, into a new one."""
         try:
-            rowids = self._put(distinct, contexts)
+            return self._put(n, parts, contexts)
         except sqlite3.DatabaseError as error:
             self._start_anew(error)
-            rowids = self._put(distinct, contexts)
-        return rowids[np.searchsorted(kept, last)]
+            return self._put(n, parts, contexts)
 
     def _follow(self) -> None:
         """Go on in the database that the folder has now, where the one that was opened was moved or removed."""
@@ -135,13 +159,13 @@ class Archive:
         self.close()
         self._connect()
 
-    def _put(self, entries: pl.DataFrame, contexts: Mapping[str, str]) -> npt.NDArray[np.int64]:
+    def _put(self, n: int, parts: Callable[[], Iterator[Part]], contexts: Mapping[str, str]) -> I64:
         with self._transaction() as sql:
             self._put_contexts(contexts)
-            if len(entries) < _BULK_ROWS:
-                return self._insert_or_replace(entries)[0]
+            if n < _BULK_ROWS:
+                return self._insert_or_replace(n, parts)[0]
             with _without_triggers(sql):
-                rowids, n_more = self._insert_or_replace(entries)
+                rowids, n_more = self._insert_or_replace(n, parts)
                 sql.execute("UPDATE Settings SET value = value + ? WHERE key = 'count'", (n_more,))
                 return rowids
 
@@ -165,26 +189,26 @@ class Archive:
         self._writer.execute(rows.INSERT, (rowid, key, now, now, entry.seal(key.encode(), payload)))
         return 1 - n_replaced
 
-    def _insert_or_replace(self, entries: pl.DataFrame) -> tuple[npt.NDArray[np.int64], int]:
-        """Insert entries of distinct keys; return their rowids, and how many rows there are more."""
+    def _insert_or_replace(self, n: int, parts: Callable[[], Iterator[Part]]) -> tuple[I64, int]:
+        """Insert n entries of distinct keys; return their rowids, and how many rows there are more."""
         self._writer.execute("SAVEPOINT new")
         try:
-            return self._insert(entries), len(entries)
+            return self._insert(parts()), n
         except sqlite3.IntegrityError:  # some keys are there already
             self._writer.execute("ROLLBACK TO new")
-        n_more = len(entries) + self._put_epoch(self._next_epoch())
-        for keys in rows.key_lists(entries["key"]):
-            n_more -= self._writer.execute(rows.DELETE_KEYS, (keys,)).rowcount
-        return self._insert(entries), n_more
+        n_more = n + self._put_epoch(self._next_epoch())
+        for keys, _ in parts():
+            for asked in rows.key_lists(pl.Series(keys, dtype=pl.String)):
+                n_more -= self._writer.execute(rows.DELETE_KEYS, (asked,)).rowcount
+        return self._insert(parts()), n_more
 
-    def _insert(self, entries: pl.DataFrame) -> npt.NDArray[np.int64]:
+    def _insert(self, parts: Iterator[Part]) -> I64:
         first = self._writer.execute(rows.NEXT_ROWID).fetchone()[0]
         rowid, now = first, time.time()
-        for part in entries.iter_slices(rows.SLICE_ROWS):
-            values = entry.encode(part, compress_above_bytes=self._compress_above_bytes)
-            rowids = range(rowid, rowid + len(part))
-            self._writer.executemany(rows.INSERT, zip(rowids, part["key"].to_list(), repeat(now), repeat(now), values))
-            rowid += len(part)
+        for keys, values in parts:
+            rowids = range(rowid, rowid + len(keys))
+            self._writer.executemany(rows.INSERT, zip(rowids, keys, repeat(now), repeat(now), values))
+            rowid += len(keys)
         return np.arange(first, rowid, dtype=np.int64)
 
     def _next_epoch(self) -> bytes:

@@ -6,15 +6,18 @@ key (one flipped bit in an index is enough) is damage, not an answer. A payload 
     HEADER | answer | tenant | review_id | text
 
 The four strings are stored by their lengths, so they may hold any Unicode, and are compressed together when the payload
-is long. No stored byte is believed: what does not pass every check on the way in is damaged, and a miss.
+is long. The answer to a task of several fields is `LABEL tab JSON`: the label of the first field, and the answers to
+the others (its rest); no label holds a tab, and JSON escapes them. No stored byte is believed: what does not pass every
+check on the way in is damaged, and a miss.
 """
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Sequence
 from itertools import compress
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +40,7 @@ ENTRY_SCHEMA: Final = pl.Schema(
     }
 )
 KEY_LENGTH: Final = 32
+_TAB: Final = "\t"
 _STRINGS: Final = ("answer", "tenant", "review_id", "text")
 _VERSION: Final = 1
 _COMPRESSED, _HAS_CONFIDENCE, _HAS_TENANT, _HAS_REVIEW_ID = 1, 2, 4, 8
@@ -52,6 +56,9 @@ _HEADER: Final = np.dtype(
     ]
 )
 _SIZE: Final = _HEADER.itemsize
+# The same header around its big-endian context, for one entry.
+_HEAD_BEGINS: Final = struct.Struct("<BBfqq")
+_HEAD_ENDS: Final = struct.Struct("<4I")
 _CRC_SIZE: Final = 4
 # crc32(message + crc32(message)) is this constant for every message: one call checks a whole value.
 _SEALED: Final = 0x2144DF1C
@@ -61,6 +68,37 @@ _MAX_COST: Final = 10**18
 _MAX_CREATED_S: Final = 253_402_300_800  # the year 10,000
 _UNIT: Final = pl.lit("0.000000000001").cast(COST_DTYPE)
 _IS_HEX: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789abcdef", np.uint8))
+
+
+def joined(label: pl.Series, rest: pl.Series) -> pl.Series:
+    """Return the whole answers, String (n,), of labels and the answers to the other fields, String (n,) each."""
+    return label.cast(pl.String) + _TAB + rest
+
+
+def head(answer: pl.Series) -> pl.Series:
+    """Return the labels of answers, String (n,): all of an answer where it has no rest."""
+    if not answer.str.contains(_TAB, literal=True).any():
+        return answer
+    return answer.str.splitn(_TAB, 2).struct.field("field_0").alias(answer.name)
+
+
+def rest(answer: pl.Series) -> pl.Series:
+    """Return the answers to the other fields, String (n,): the empty string where an answer is a label alone."""
+    return answer.str.splitn(_TAB, 2).struct.field("field_1").fill_null("").alias("rest")
+
+
+class Entry(NamedTuple):
+    """One entry, as `ENTRY_SCHEMA` has it, for the few that a reply brings; the cost in units of 1e-12 USD."""
+
+    key: str
+    context: str
+    answer: str
+    confidence: float | None
+    cost: int
+    created_s: int
+    tenant: str | None
+    review_id: str | None
+    text: str
 
 
 def seal(key: bytes, payload: bytes) -> bytes:
@@ -125,6 +163,29 @@ def encode(entries: pl.DataFrame, *, compress_above_bytes: int) -> list[bytes]:
     keys = entries["key"].cast(pl.Binary).to_list()
     starts = range(0, len(heads), _SIZE)
     return [seal(key, heads[at : at + _SIZE] + tail) for key, at, tail in zip(keys, starts, strings, strict=True)]
+
+
+def encode_one(entry: Entry, *, compress_above_bytes: int) -> bytes:
+    """Return the value to store for one entry, the same as `encode` makes: frames cost more than a few entries do.
+
+    Raises:
+        ValueError: a value that `decode` would not take back.
+    """
+    key, flags = entry.key.encode(), 0
+    if not is_key(key) or not 0 <= entry.cost < _MAX_COST or not 0 <= entry.created_s < _MAX_CREATED_S:
+        raise ValueError("an entry with a bad value")
+    if entry.confidence is not None:
+        flags |= _HAS_CONFIDENCE
+        if not 0 <= entry.confidence <= 1:
+            raise ValueError("an entry with a bad confidence")
+    flags |= _HAS_TENANT if entry.tenant is not None else 0
+    flags |= _HAS_REVIEW_ID if entry.review_id is not None else 0
+    strings = [one.encode() for one in (entry.answer, entry.tenant or "", entry.review_id or "", entry.text)]
+    lengths, tail = [len(one) for one in strings], b"".join(strings)
+    if compress_above_bytes < len(tail) <= _MAX_INFLATED_BYTES:
+        tail, flags = zlib.compress(tail), flags | _COMPRESSED
+    head = _HEAD_BEGINS.pack(_VERSION, flags, entry.confidence or 0.0, entry.created_s, entry.cost)
+    return seal(key, head + bytes.fromhex(entry.context) + _HEAD_ENDS.pack(*lengths) + tail)
 
 
 def decode(keys: Sequence[object], values: Sequence[object]) -> tuple[pl.DataFrame, npt.NDArray[np.bool_]]:

@@ -1,7 +1,8 @@
 """The file of exported answers: its columns, and its rows as they stand there, not yet believed.
 
 A row is an entry with its context spelled out, so that it can be read, joined and filtered by anything. `tenant` is
-whose alone the answer is, `first_tenant` and `review_id` say whose review was asked first.
+whose alone the answer is, `first_tenant` and `review_id` say whose review was asked first. The answer to several fields
+is the label of the first, a tab, and the others as JSON; `others` names them. A file may lack `others` and `key`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ CONTEXT_COLUMNS: Final[pl.Schema] = pl.Schema(
         "settings": pl.String(),  # JSON
         "prompt": pl.String(),
         "packed": pl.Boolean(),
+        "others": pl.List(pl.String()),
     }
 )
 ENTRY_COLUMNS: Final = pl.Schema(
@@ -47,6 +49,7 @@ ENTRY_COLUMNS: Final = pl.Schema(
     }
 )
 COLUMNS: Final = pl.Schema([*CONTEXT_COLUMNS.items(), *ENTRY_COLUMNS.items()])
+_OPTIONAL: Final = {"key": pl.lit(None, pl.String), "others": pl.lit([], pl.List(pl.String()))}
 
 
 def schema(suffix: str) -> pl.Schema:
@@ -85,14 +88,15 @@ def read(path: Path) -> Iterator[pl.DataFrame]:
 def _read_parquet(path: Path) -> Iterator[pl.DataFrame]:
     with path.open("rb"):  # polars says less of a file that is not there
         found = pl.read_parquet_schema(path)
-    if missing := [name for name, dtype in COLUMNS.items() if name != "key" and found.get(name) != dtype]:
+    needed = {name: dtype for name, dtype in COLUMNS.items() if name in found or name not in _OPTIONAL}
+    if missing := [name for name, dtype in needed.items() if found.get(name) != dtype]:
         raise InputError(
             f"{path}: not an export of this reviewopt: {', '.join(missing[:5])} missing or of another type"
         )
     rows = pl.scan_parquet(path).select(name for name in COLUMNS if name in found)
+    absent = [default.alias(name) for name, default in _OPTIONAL.items() if name not in found]
     for batch in rows.collect_batches(chunk_size=ROWS_A_FRAME, maintain_order=True):
-        key = [] if "key" in found else [pl.lit(None, pl.String).alias("key")]
-        for part in batch.with_columns(*key).iter_slices(ROWS_A_FRAME):
+        for part in batch.with_columns(absent).iter_slices(ROWS_A_FRAME):
             yield part.select(COLUMNS.names()).with_columns(wrong=pl.lit(None, pl.String))
 
 
@@ -117,6 +121,7 @@ class _Line(Frozen, frozen=True, kw_only=True):
     review_id: str | None
     text: str
     key: str | None = None
+    others: tuple[str, ...] = ()
 
 
 def _read_jsonl(path: Path) -> Iterator[pl.DataFrame]:

@@ -1,4 +1,4 @@
-"""Tier 3, exact: where each key of the archive is and what it answers, as sorted arrays.
+"""Tier 3, exact: where each key of the archive is and which label it answers, as sorted arrays.
 
 One binary search a key replaces a query to the database (`tests/benchmarks/results/cache_speed.json` has both).
 """
@@ -15,6 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.archive import Archive, State
+from reviewopt.cache.entry import head
 from reviewopt.cache.sidecar import MOST_SEGMENTS, SMALL_TAIL, TAIL_SHARE, Segment, Sidecar
 
 VERSION: Final = 1
@@ -136,16 +137,37 @@ def key_words(frame: pl.DataFrame) -> npt.NDArray[np.uint64]:
     return np.frombuffer(raw, ">u8").astype(np.uint64).reshape(-1, 2)
 
 
+def answers_of(entries: pl.DataFrame, words: npt.NDArray[np.uint64], rowid: I64) -> pl.Series:
+    """Return the whole answers that hits stand for.
+
+    Args:
+        entries: as `Archive.read` gives them, by rowid.
+        words: uint64 (n, 2), the keys that were found.
+        rowid: int64 (n,), where.
+
+    Returns:
+        String (n,), null where the entry is not among them, or another entry stands in its row by now.
+    """
+    known = entries["rowid"].to_numpy()
+    at = np.searchsorted(known, rowid)
+    there = np.flatnonzero(at < len(known))
+    there = there[known[at[there]] == rowid[there]]
+    there = there[(key_words(entries.select("key")[at[there]]) == words[there]).all(1)]
+    answers = pl.repeat(None, len(rowid), dtype=pl.String, eager=True).alias("answer")
+    return answers.scatter(there, entries["answer"].gather(at[there]))
+
+
 def segment(frame: pl.DataFrame) -> Segment:
     """Make the arrays of entries as `Archive.scan` gives them."""
     key = key_words(frame)
     order = np.argsort(key[:, 0])
-    answers = frame["answer"].unique(maintain_order=True)
+    label = head(frame["answer"])  # of whole answers hardly two are equal
+    answers = label.unique(maintain_order=True)
     row = np.empty(frame.height, _ROW)
     row["key_end"] = key[:, 1]
     row["rowid"] = frame["rowid"].to_numpy()
     row["created_s"] = frame["created_s"].to_numpy()
-    row["answer"] = frame["answer"].cast(pl.Enum(answers)).to_physical().to_numpy()
+    row["answer"] = label.cast(pl.Enum(answers)).to_physical().to_numpy()
     row["confidence"] = frame["confidence"].fill_null(np.nan).to_numpy()
     return Segment({"key": key[order, 0], "row": row[order]}, {"answer": answers.to_list()})
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.data import Frozen
-from reviewopt.task import Task
+from reviewopt.task import Field, Task
 from reviewopt.text.normal import NORMALISER_VERSION
 
 KEY_BYTES: Final = 16
@@ -28,11 +28,13 @@ Source = Literal["human", "warm", "model"]
 GIVEN: Final[tuple[Source, ...]] = ("human", "warm")
 
 
-class Context(Frozen, frozen=True, kw_only=True):
+class Context(Frozen, frozen=True, kw_only=True, omit_defaults=True):
     """All that decides an answer but the text.
 
-    `tenant` is null where tenants share. `source` says who answered: a person, labelled history (`warm`) or a model;
-    people come first, then history, whatever model is asked otherwise, so for those the last four are null.
+    `tenant` is null where tenants share. `labels` are those of the task's first field, `others` the names of the
+    fields after it; a task of one field has none, and its JSON does not name them. `source` says who answered: a
+    person, labelled history (`warm`) or a model; people come first, then history, whatever model is asked otherwise, so
+    for those `model`, `settings`, `prompt` and `packed` are null.
     """
 
     source: Source
@@ -45,6 +47,7 @@ class Context(Frozen, frozen=True, kw_only=True):
     settings: dict[str, str] | None
     prompt: str | None
     packed: bool | None
+    others: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +89,12 @@ def given_context(task: Task, source: Source, *, scope: str, tenant: str | None)
         settings=None,
         prompt=None,
         packed=None,
+        others=tuple(field.name for field in task.others),
     )
 
 
 class ModelKey(Frozen, frozen=True, kw_only=True):
-    """What of a model decides its answers. `prompt` is the version of its prompt, the task's instructions aside."""
+    """What of a model decides its answers. `prompt` is the version of its prompt, what the task tells aside."""
 
     name: str
     settings: dict[str, str]
@@ -103,9 +107,14 @@ class ModelKey(Frozen, frozen=True, kw_only=True):
             given_context(task, "model", scope=scope, tenant=tenant),
             model=self.name,
             settings=self.settings,
-            prompt=f"{self.prompt}:{hashlib.sha256(task.instructions.encode()).hexdigest()}",
+            prompt=f"{self.prompt}:{hashlib.sha256(_told(task)).hexdigest()}",
             packed=self.packed,
         )
+
+
+def _told(task: Task) -> bytes:
+    """Return what a prompt tells of a task: its instructions, and the name, type, bounds and labels of each field."""
+    return msgspec.json.encode((task.instructions, task.fields), order="sorted")
 
 
 def canonical(context: Context) -> str:
@@ -174,6 +183,11 @@ class Contexts:
         self._given = {source: Side() for source in GIVEN}
         self.own = None if model is None else Side()
         self.sides = (*self._given.values(), *(() if self.own is None else (self.own,)))
+
+    @property
+    def others(self) -> tuple[Field, ...]:
+        """The fields of the task after the first, which an answer must have too."""
+        return self._task.others
 
     def given(self, source: Source) -> Side:
         """Return the contexts of what people or history say."""

@@ -11,11 +11,15 @@ Key = bytes
 
 
 class Held(NamedTuple):
-    """An answer as the tiers hand it on: label name, probability (NaN where none is known), Unix time it was made."""
+    """An answer as the tiers hand it on: label name, probability (NaN where none is known), Unix time it was made.
+
+    `rest` is the answers to the other fields as JSON, the empty string for a task of one field.
+    """
 
     answer: str
     confidence: float
     created_s: int
+    rest: str = ""
 
 
 class Memory:
@@ -35,14 +39,14 @@ class Memory:
             self._held.move_to_end(key)
         return held
 
-    def get_many(self, keys: Sequence[Key]) -> tuple[list[int], list[Held]]:
-        """Return the positions in `keys` that are held, ascending, and their answers."""
+    def get_many(self, keys: Sequence[Key], *, marks: bool = True) -> tuple[list[int], list[Held]]:
+        """Return the positions in `keys` that are held, ascending, and their answers; mark them as used if so told."""
         known = self._held.keys() & set(keys)
         if not known:
             return [], []
         at = list(compress(range(len(keys)), map(known.__contains__, keys)))
         found = [self._held[keys[place]] for place in at]
-        for place in at:
+        for place in at if marks else ():
             self._held.move_to_end(keys[place])
         return at, found
 

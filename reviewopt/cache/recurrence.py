@@ -127,12 +127,15 @@ class Hits:
     """How often the cache was hit for a text, whoever had answered it."""
 
     def __init__(self, contexts: Mapping[str, str], popularity: Popularity, task: Task) -> None:
-        """Know the archive's `contexts`, canonical JSON by digest; those of another task or labels do not count."""
+        """Know the archive's `contexts`, canonical JSON by digest; those of another task or its like do not count."""
         uses = popularity.all()
         self._key, self._n = np.ascontiguousarray(uses["key"]), uses["n_hits"].astype(np.int64)
+        names = tuple(field.name for field in task.others)
         made = [(json, msgspec.json.decode(json, type=Context)) for json in contexts.values()]
         self._contexts = [
-            (json, context) for json, context in made if (context.task, context.labels) == (task.name, task.labels)
+            (json, context)
+            for json, context in made
+            if (context.task, context.labels, context.others) == (task.name, task.labels, names)
         ]
 
     def of(self, form: pl.Series, tenant: pl.Series, *, isolated: bool) -> npt.NDArray[np.int64]:

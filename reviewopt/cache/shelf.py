@@ -12,7 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.archive import FOUND_SCHEMA, Archive
-from reviewopt.cache.index import ExactIndex, Hits, key_words
+from reviewopt.cache.index import ExactIndex, Hits, answers_of, key_words
 from reviewopt.cache.keys import is_of_a_model
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.similar import Judge, Matches, Queries, SimilarArchive
@@ -21,6 +21,7 @@ from reviewopt.errors import InputError
 from reviewopt.text.sharing import Sharing
 
 FOLDER = "cache"
+_READ_ROWS = 10_000  # whole answers come with their texts
 
 
 def exists(home: Path) -> bool:
@@ -85,6 +86,14 @@ class Shelf:
     def look_up(self, words: npt.NDArray[np.uint64], labels: Mapping[str, int]) -> Hits:
         """Find exact keys, uint64 (n, 2), among what was committed before the last `refresh`."""
         return self._index.look_up(words, labels)
+
+    def answers(self, words: npt.NDArray[np.uint64], rowid: npt.NDArray[np.int64]) -> pl.Series:
+        """Return the whole answers of hits, String (n,), as `answers_of` does; damaged rows are null too."""
+        parts = [
+            answers_of(self.archive.read(rowid[start:end]), words[start:end], rowid[start:end])
+            for start, end in ((start, start + _READ_ROWS) for start in range(0, max(len(rowid), 1), _READ_ROWS))
+        ]
+        return pl.concat(parts)
 
     def match(self, queries: Queries, judge: Judge) -> Matches | None:
         """Find similar texts among what was committed before the last `refresh`; None where that is switched off."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.archive import FOUND_SCHEMA, Archive, State
-from reviewopt.cache.index import Hits, key_words, look_up, segment
+from reviewopt.cache.index import Hits, answers_of, key_words, look_up, segment
 from reviewopt.cache.keys import group
 from reviewopt.cache.sidecar import MOST_SEGMENTS, SMALL_TAIL, TAIL_SHARE, Segment, Sidecar
 from reviewopt.text import signature, sketch
@@ -106,7 +106,7 @@ class Popular:
     """Tier 2: a few thousand entries in memory."""
 
     def __init__(self, entries: pl.DataFrame, sharing: Sharing) -> None:
-        """Hold `entries`, rows of `rowid` and `ENTRY_SCHEMA`."""
+        """Hold `entries`, rows of `rowid` and `ENTRY_SCHEMA`, by rowid."""
         self.n_entries = entries.height
         self._entries = entries
         self._exact = segment(entries)
@@ -116,6 +116,10 @@ class Popular:
     def look_up(self, words: U64, labels: Mapping[str, int]) -> Hits:
         """Find exact keys, uint64 (n, 2)."""
         return look_up([self._exact], words, labels)
+
+    def answers(self, words: U64, rowid: I64) -> pl.Series:
+        """Return the whole answers of hits, String (n,), as `answers_of` does."""
+        return answers_of(self._entries, words, rowid)
 
     def match(self, queries: Queries, judge: Judge) -> Matches:
         """Find the most similar entry for each query."""

@@ -11,7 +11,7 @@ import msgspec
 import polars as pl
 
 from reviewopt import runs
-from reviewopt.cache import popularity
+from reviewopt.cache import popularity, refusals
 from reviewopt.cache.archive import Archive
 from reviewopt.cache.upkeep import known_contexts
 from reviewopt.config import CacheSettings
@@ -158,12 +158,13 @@ class _Held:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Return the bytes of the archive, of each index beside it, and of the counts of hits."""
+    """Return the bytes of the archive, of each index beside it, of the counts of hits, and of refusals."""
     patterns = {
         "answers": "cache.db*",
         "index": "index/**/*",
         "similar": "similar/**/*",
         "popularity": popularity.FILE,
+        "refusals": refusals.FILE,
     }
     return {
         name: sum(path.stat().st_size for path in folder.glob(pattern) if path.is_file())

@@ -11,8 +11,10 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt.cache.entry import ENTRY_SCHEMA
+from reviewopt.cache.entry import rest as rest_of
 from reviewopt.cache.exported import CONTEXT_COLUMNS, printable
 from reviewopt.cache.keys import Context, canonical, digest, make_keys
+from reviewopt.cache.others import labels_of, wrong
 from reviewopt.text import normal
 
 _LATEST_S: Final = 253_402_300_800  # the year 10,000
@@ -45,7 +47,10 @@ def sound(rows: pl.DataFrame, counts: Refused) -> Sound:
     text = rows["text"].fill_null("")
     keys = make_keys(json, at, text).hex() if json else pl.repeat(None, rows.height, dtype=pl.String, eager=True)
     allowed = pl.Series([context.labels for context in contexts] or [[""]], dtype=pl.List(pl.String)).gather(at)
+    others, answer = [context.others for context in contexts] or [()], rows["answer"].fill_null("")
     made = rows.with_columns(
+        label=labels_of(answer, at, others),
+        odd=wrong(rest_of(answer), at, others),
         context=pl.Series(names or [""], dtype=pl.String).gather(at),
         made=keys,
         allowed=allowed,
@@ -71,7 +76,8 @@ def _reason() -> pl.Expr:
         "no_context": None,
         "the text is missing or empty": pl.col("text").fill_null("").str.len_bytes() > 0,
         "the text is not in its normal form": pl.col("form") == pl.col("text"),
-        "the answer is none of the labels": pl.col("answer").is_in(pl.col("allowed")).fill_null(value=False),
+        "the answer is none of the labels": pl.col("label").is_in(pl.col("allowed")).fill_null(value=False),
+        "the answer is not to the fields of its context": ~pl.col("odd"),
         "the confidence is not between 0 and 1": confidence.is_null() | confidence.is_between(0, 1),
         "the cost is not a number of USD": pl.col("cost_usd")
         .is_between(0, _MAX_COST_USD, closed="left")
@@ -133,6 +139,8 @@ def _context(row: dict[str, Any]) -> tuple[Context | None, str | None]:
         reason = f"the scope {made.scope[:20]!r} is neither shared by all nor isolated"
     elif not 2 <= len(set(made.labels)) == len(made.labels) <= 255:
         reason = "its labels are not 2 to 255 different ones"
+    elif len(set(made.others)) < len(made.others):
+        reason = "two of its fields have one name"
     elif any((one is None) == (made.source == "model") for one in of_model):
         reason = "model, settings, prompt and packed belong to the answers of a model, all of them"
     return (made, None) if reason is None else (None, reason)

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.cache import popularity
+from reviewopt.cache import popularity, refusals
 from reviewopt.cache.archive import Archive
+from reviewopt.cache.entry import rest as rest_of
 from reviewopt.cache.keys import Context, canonical, digest, make_keys
+from reviewopt.cache.others import labels_of, wrong
 from reviewopt.cache.sidecar import locked
 from reviewopt.data import Frozen
 
@@ -63,7 +65,7 @@ class Holdings(Frozen, frozen=True, kw_only=True):
 
 
 def verify(archive: Archive, *, repair: bool, on_progress: OnProgress) -> Verified:
-    """Read every row again: its checksum, its key from its context and text, its answer among its context's labels.
+    """Read every row again: its checksum, its key from its context and text, its answer to its context's fields.
 
     Args:
         archive: what to check.
@@ -118,11 +120,13 @@ def _reasons(frame: pl.DataFrame, contexts: Mapping[str, Context]) -> pl.Series:
         schema={"context": pl.String, "answer": pl.String},
         orient="row",
     ).with_columns(is_label=pl.lit(value=True))
-    is_label = frame.select("context", "answer").join(
+    at, others = np.maximum(code, 0), [one.others for one in contexts.values()] or [()]
+    label, rest = labels_of(frame["answer"], at, others), rest_of(frame["answer"])
+    is_label = frame.select("context", label.alias("answer")).join(
         allowed, on=["context", "answer"], how="left", maintain_order="left"
     )["is_label"]
     return (
-        pl.DataFrame({"key": frame["key"], "known": code >= 0, "is_label": is_label})
+        pl.DataFrame({"key": frame["key"], "known": code >= 0, "is_label": is_label, "odd": wrong(rest, at, others)})
         .with_columns(made=pl.Series("made", [None], pl.String).new_from_index(0, frame.height).scatter(known, keys))
         .select(
             pl.when(~pl.col("known"))
@@ -131,6 +135,8 @@ def _reasons(frame: pl.DataFrame, contexts: Mapping[str, Context]) -> pl.Series:
             .then(pl.lit("its key is not that of its context and text"))
             .when(pl.col("is_label").is_null())
             .then(pl.lit("its answer is none of its context's labels"))
+            .when("odd")
+            .then(pl.lit("its answer is not to the fields of its context"))
             .alias("reason")
         )
         .to_series()
@@ -146,11 +152,12 @@ def holdings(archive: Archive | None) -> Holdings:
 
 
 def clear(archive: Archive, folder: Path) -> None:
-    """Delete every answer of the archive of `folder`, and everything that was derived from it."""
+    """Delete every answer of the archive of `folder`, all that was derived from it, and what is never answered."""
     archive.clear()
     drop_sidecars(folder)
     with locked(folder):
-        (folder / popularity.FILE).unlink(missing_ok=True)
+        for name in (popularity.FILE, refusals.FILE):
+            (folder / name).unlink(missing_ok=True)
 
 
 def drop_sidecars(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Labelled history into the archive: the answer to a text that comes back is then known before anything is asked.
 
 A history is read twice. The first reading counts, for each distinct text, how often it was given which label; the
-second takes the texts that were chosen. So what is held is a few dozen bytes a distinct text, never the texts.
+second takes the texts that were chosen. So what is held is a few dozen bytes a distinct text, never the texts. It knows
+the label of a task's first field alone: for a task of several fields that is no answer yet (`tiers.py`).
 
 `n_most` keeps only those most likely to come back, ranked by (runs or files that the text occurred in + hits on it that
 the cache has counted), then by rows, then by which came last. How much that gains over a random choice is measured:
@@ -17,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from reviewopt.cache.archive import Archive
-from reviewopt.cache.entry import KEY_LENGTH
+from reviewopt.cache.entry import KEY_LENGTH, head
 from reviewopt.cache.history import History, LeftOut, OnProgress, Reader
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.recurrence import Hits, Tally
@@ -157,7 +158,8 @@ class _Kept:
             self._waiting = []
 
     def _put(self, rows: pl.DataFrame) -> None:
-        known = self._archive.find(rows["hex"]).select("key", pl.col("answer").alias("held"))
+        found = self._archive.find(rows["hex"])
+        known = found.select("key", head(found["answer"]).alias("held"))
         rows = rows.drop("key").rename({"hex": "key", "form": "text", "label": "answer"})
         rows = rows.join(known, on="key", how="left", maintain_order="left")
         self.n_kept += rows.height

@@ -235,3 +235,32 @@ def test_a_seal_opens_under_its_own_key_only(key: bytes, other: bytes, payload: 
     assert entry.unseal(key, sealed) == payload
     assert entry.unseal(other, sealed) == (payload if other == key else None)
     assert entry.unseal(None, sealed) is entry.unseal(key, None) is None
+
+
+def one_of(row: dict[str, Any]) -> entry.Entry:
+    return entry.Entry(**{**{k: v for k, v in row.items() if k != "cost_usd"}, "cost": int(row["cost_usd"].scaleb(12))})
+
+
+@given(ENTRIES, st.sampled_from([0, 30, 1 << 30]))
+def test_one_entry_is_stored_as_it_is_among_many(rows: list[dict[str, Any]], compress_above_bytes: int) -> None:
+    _, values = encoded(pl.DataFrame(rows, schema=entry.ENTRY_SCHEMA), compress_above_bytes=compress_above_bytes)
+    assert [entry.encode_one(one_of(row), compress_above_bytes=compress_above_bytes) for row in rows] == values
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"key": KEY[1:]},
+        {"key": KEY.upper()},
+        {"cost": -1},
+        {"cost": 10**18},
+        {"created_s": -1},
+        {"created_s": 253_402_300_800},
+        {"confidence": 1.5},
+        {"confidence": float("nan")},
+    ],
+)
+def test_one_entry_that_could_not_be_read_back_is_refused(wrong: dict[str, Any]) -> None:
+    good = one_of(frame({}).row(0, named=True))
+    with pytest.raises(ValueError, match="an entry with a bad"):
+        entry.encode_one(good._replace(**wrong), compress_above_bytes=1024)

@@ -13,7 +13,7 @@ import pytest
 from reviewopt.cache import popularity
 from reviewopt.cache.archive import Archive
 from reviewopt.cache.entry import ENTRY_SCHEMA
-from reviewopt.cache.index import MISS, ExactIndex
+from reviewopt.cache.index import MISS, ExactIndex, answers_of, segment
 from reviewopt.cache.keys import Keys
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.sidecar import SMALL_TAIL, read_sealed, write_sealed
@@ -83,6 +83,27 @@ def test_every_key_is_found_in_segments_in_the_tail_and_after_a_restart(tmp_path
     assert (hits.label == found_at % 2).all()
     assert (np.isnan(hits.confidence) == (found_at % 3 > 0)).all()
     assert (hits.created_s == 1_800_000_000 + found_at).all()
+
+
+def test_the_index_holds_the_labels_of_whole_answers_and_no_more(tmp_path: Path) -> None:
+    whole = entries(0, 4).with_columns(answer=pl.col("answer") + "\t" + pl.col("text"))
+    with opened(tmp_path) as archive:
+        archive.put(whole, {CONTEXT: "{}"})
+        (one,) = (segment(frame) for frame in archive.scan())
+        assert sorted(one.names["answer"]) == ["negative", "positive"]
+        index = ExactIndex(tmp_path, archive)
+        index.refresh()
+        assert labels_of(index, 0, 4) == expected(0, 4)
+
+
+def test_an_answer_is_read_from_the_row_of_its_own_key_alone(tmp_path: Path) -> None:
+    with opened(tmp_path) as archive:
+        rowid = archive.put(entries(0, 4), {CONTEXT: "{}"})
+        words, found = keys_of(0, 4).words, archive.read(rowid)
+        assert answers_of(found, words, rowid).to_list() == entries(0, 4)["answer"].to_list()
+        assert answers_of(found, words, rowid[::-1]).to_list() == [None] * 4
+        assert answers_of(found[:2], words, rowid).to_list() == [*entries(0, 2)["answer"], None, None]
+        assert answers_of(found[:0], words, rowid).to_list() == [None] * 4
 
 
 def test_an_unknown_label_is_a_miss_and_its_row_is_known(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reviewopt import config
 from reviewopt.cache.keys import Context, Contexts, ModelKey, canonical, digest, given_context, make_keys
-from reviewopt.task import Choice, Task
+from reviewopt.task import Choice, Field, Predicate, Score, Task, Text
 
 TASK = Task(name="sentiment", instructions="Say.", fields=(Choice(name="s", labels=("bad", "good")),))
 MODEL = ModelKey(name="m", settings={"temperature": "0"}, prompt="1", packed=False)
@@ -37,6 +37,7 @@ def key_of(context: Context, text: str) -> bytes:
         {"settings": {"temperature": "1"}},
         {"prompt": "2"},
         {"packed": True},
+        {"others": ("quality",)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -49,6 +50,7 @@ def test_a_key_changes_with_every_ingredient(change: dict[str, object]) -> None:
 def test_every_field_of_a_context_is_changed_above() -> None:
     assert set(Context.__struct_fields__) == {
         "source", "scope", "tenant", "task", "labels", "normaliser", "model", "settings", "prompt", "packed",
+        "others",
     }  # fmt: skip
 
 
@@ -57,6 +59,54 @@ def test_a_models_key_changes_with_its_instructions_and_a_given_one_does_not() -
     assert MODEL.context(other, scope="shared", tenant=None) != CONTEXT
     given = {"scope": "shared", "tenant": None}
     assert given_context(other, "human", **given) == given_context(TASK, "human", **given)  # type: ignore[arg-type]
+
+
+OTHERS = (Score(name="quality", low=1, high=5), Text(name="insights"))
+SEVERAL = msgspec.structs.replace(TASK, fields=(*TASK.fields, *OTHERS))
+
+
+def test_a_context_of_one_field_names_no_others() -> None:
+    assert "others" not in canonical(CONTEXT)
+
+
+def test_the_name_and_the_type_of_the_only_field_are_part_of_the_key() -> None:
+    kinds = (Choice(name="damaged", labels=("no", "yes")), Predicate(name="damaged"), Predicate(name="late"))
+    tasks = [msgspec.structs.replace(TASK, fields=(kind,)) for kind in kinds]
+    assert len({MODEL.context(task, scope="shared", tenant=None).prompt for task in tasks}) == len(kinds)
+
+
+VARIANTS: tuple[tuple[Field, ...], ...] = (
+    TASK.fields,
+    SEVERAL.fields,
+    (msgspec.structs.replace(TASK.field, about="The tone."),),
+    (TASK.field, OTHERS[1], OTHERS[0]),
+    (*TASK.fields, OTHERS[0]),
+    (msgspec.structs.replace(TASK.field, name="tone"), *OTHERS),
+    (msgspec.structs.replace(TASK.field, about="The tone."), *OTHERS),
+    (TASK.field, Score(name="quality", low=0, high=5), OTHERS[1]),
+    (TASK.field, Score(name="quality", low=1, high=4), OTHERS[1]),
+    (TASK.field, Score(name="quality", low=1, high=5, about="Of the thing."), OTHERS[1]),
+    (TASK.field, Predicate(name="quality"), OTHERS[1]),
+    (TASK.field, Choice(name="quality", labels=("no", "yes")), OTHERS[1]),
+    (TASK.field, Choice(name="quality", labels=("yes", "no")), OTHERS[1]),
+    (TASK.field, OTHERS[0], Text(name="insights", most_items=2)),
+    (TASK.field, OTHERS[0], Text(name="insights", most_chars=100)),
+    (TASK.field, OTHERS[0], Text(name="ideas")),
+)
+
+
+def test_a_models_key_changes_with_everything_that_a_field_says() -> None:
+    tasks = [msgspec.structs.replace(TASK, fields=fields) for fields in VARIANTS]
+    keys = {key_of(MODEL.context(task, scope="shared", tenant=None), "fine") for task in tasks}
+    assert len(keys) == len(VARIANTS)
+
+
+def test_what_people_say_of_one_field_is_no_answer_to_several() -> None:
+    one, several = (given_context(task, "human", scope="shared", tenant=None) for task in (TASK, SEVERAL))
+    assert key_of(one, "fine") != key_of(several, "fine")
+    assert (several.task, several.labels, several.others) == (TASK.name, TASK.labels, ("quality", "insights"))
+    assert msgspec.json.decode(canonical(several), type=Context) == several
+    assert msgspec.json.decode(canonical(one), type=Context) == one
 
 
 @given(st.text(), st.text())

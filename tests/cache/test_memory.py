@@ -36,6 +36,14 @@ def test_it_is_least_recently_used_first_out(steps: list[tuple[bool, list[int]]]
         assert len(memory) == len(model)
 
 
+def test_a_look_up_for_a_plan_marks_nothing_as_used() -> None:
+    memory = Memory(2)
+    memory.put_many([(b"a", held(1)), (b"b", held(2))])
+    assert memory.get_many([b"a"], marks=False) == ([0], [held(1)])
+    memory.put_many([(b"c", held(3))])
+    assert memory.get(b"a") is None
+
+
 def test_a_single_look_up_marks_as_used() -> None:
     memory = Memory(2)
     memory.put_many([(b"a", held(1)), (b"b", held(2))])

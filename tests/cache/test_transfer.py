@@ -218,6 +218,66 @@ def test_a_missing_file_and_another_format_say_so() -> None:
         transfer.check(Path("answers.csv"), silent)
 
 
+SEVERAL = context("model", others=("quality", "why"))
+WHOLE = 'positive\t{"quality":4,"why":"it is\\tcheap"}'
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_answers_to_several_fields_go_out_and_in_whole(suffix: str) -> None:
+    path = Path(f"answers{suffix}")
+    with opened(Path("home")) as archive:
+        put(archive, ["good"], SEVERAL, answer=WHOLE)
+        put(archive, ["good"], context("human", others=("quality", "why")), answer="positive")
+        put(archive, ["good"], context("human"), answer="positive")
+        before = all_of(archive)
+        export(archive, path)
+        archive.clear()
+        assert take(archive, path).n_new == 3
+        assert all_of(archive).equals(before)
+    answers = pl.read_parquet(path) if suffix == ".parquet" else pl.read_ndjson(path)
+    assert WHOLE in answers["answer"].to_list()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"answer": 'great\t{"quality":4,"why":""}'}, "the answer is none of the labels"),
+        ({"answer": 'positive\t{"quality":4}'}, "the answer is not to the fields of its context"),
+        ({"answer": "positive\t{"}, "the answer is not to the fields of its context"),
+        ({"others": ["quality"]}, "the answer is not to the fields of its context"),
+        ({"others": []}, "the answer is none of the labels"),
+        ({"others": ["why", "quality"]}, "its key is not that of its context and text"),
+        ({"others": ["quality", "why", "why"]}, "two of its fields have one name"),
+        ({"answer": None}, "the answer is none of the labels"),
+    ],
+)
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_answer_to_other_fields_than_its_contexts_is_refused(
+    changes: dict[str, Any], reason: str, suffix: str
+) -> None:
+    if suffix == ".jsonl" and changes.get("answer", "") is None:
+        return
+    with opened(Path("home")) as archive:
+        put(archive, ["good"], SEVERAL, answer=WHOLE)
+        export(archive, Path("rows.jsonl"))
+        row = json.loads(Path("rows.jsonl").read_text())
+        archive.clear()
+        done = take(archive, written([{**row, **changes}], suffix))
+    assert (done.n_new, done.first_reason) == (0, f"row 1: {reason}")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_of_before_there_were_several_fields_is_imported(rows: list[dict[str, Any]], suffix: str) -> None:
+    path = Path(f"old{suffix}")
+    old = [{name: value for name, value in row.items() if name != "others"} for row in rows]
+    if suffix == ".jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in old))
+    else:
+        pl.read_parquet(written(rows, suffix)).drop("others").write_parquet(path)
+    with opened(Path("home")) as archive:
+        assert take(archive, path).n_new == 3
+
+
 def test_an_answer_whose_context_is_lost_is_not_exported() -> None:
     with opened(Path("home")) as archive:
         put(archive, ["good"])

@@ -49,6 +49,32 @@ def test_a_row_with_a_right_checksum_is_not_believed(columns: dict[str, Any], re
         assert upkeep.verify(archive, repair=False, on_progress=silent).is_sound
 
 
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('positive\t{"quality":4}', None),
+        ("positive", None),
+        ('great\t{"quality":4}', "its answer is none of its context's labels"),
+        ('positive\t{"price":4}', "its answer is not to the fields of its context"),
+        ('positive\t{"quality":', "its answer is not to the fields of its context"),
+    ],
+)
+def test_an_answer_to_several_fields_is_checked_as_a_whole(answer: str, reason: str | None) -> None:
+    with opened(HOME) as archive:
+        put(archive, ["good"])
+        put(archive, ["good"], context("model", others=("quality",)), answer=answer)
+        made = upkeep.verify(archive, repair=True, on_progress=silent)
+        assert [one.reason for one in made.first] == ([] if reason is None else [reason])
+        assert archive.state.n_entries == 1 + (reason is None)
+
+
+def test_a_tab_is_no_label_of_a_task_of_one_field() -> None:
+    with opened(HOME) as archive:
+        put(archive, ["good"], answer='positive\t{"quality":4}')
+        (one,) = upkeep.verify(archive, repair=False, on_progress=silent).first
+        assert one.reason == "its answer is none of its context's labels"
+
+
 def test_a_context_that_is_not_what_its_name_says_is_not_used() -> None:
     json = canonical(context())
     assert upkeep.known_contexts({digest(json): json}) == {digest(json): context()}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -27,6 +28,7 @@ from reviewopt.cache.tiers import Batch, Cache
 from reviewopt.cache.warm import Warmed
 from reviewopt.data import REVIEW_COLUMNS
 from reviewopt.errors import InputError
+from reviewopt.task import Score
 
 HOME = Path("home")
 NOW_S = 2_000_000
@@ -178,6 +180,20 @@ def test_what_says_the_same_again_is_left_as_it_is_and_another_label_takes_its_p
         assert held(archive) == {"good": "positive", "bad": "negative"}
 
 
+def test_a_whole_answer_that_says_the_same_stays_whole() -> None:
+    several = msgspec.structs.replace(TASK, fields=(*TASK.fields, Score(name="quality", low=1, high=5)))
+    table = FakeTable(labelled(("good", "positive"), ("bad", "negative")))
+    with opened(HOME) as archive:
+        whole = 'positive\t{"quality":4}'
+        put(archive, ["good", "bad"], context(others=("quality",)), answer=whole)
+        popularity = Popularity(HOME / "cache")
+        made = warm.warm(
+            archive, [history(table)], several, n_most=None, popularity=popularity, now_s=NOW_S, on_progress=silent
+        )
+        assert (made.n_kept, made.n_new, made.n_changed) == (2, 0, 1)
+        assert held(archive) == {"good": whole, "bad": "negative"}
+
+
 def files(*texts: str) -> list[dict[str, Any]]:
     """Return rows of several files: each string holds the texts of one, a letter each."""
     return [
@@ -241,10 +257,11 @@ def test_hits_count_like_occasions_whoever_had_answered() -> None:
         assert best() == {"a"}
 
 
-def test_hits_of_another_scope_or_tenant_do_not_count() -> None:
+def test_hits_of_another_scope_tenant_or_field_do_not_count() -> None:
     form, tenant = pl.Series("form", ["a", "a", "b"]), pl.Series("tenant", ["shop", None, "shop"])
     popularity = Popularity(HOME / "cache")
     contexts = [context(scope="isolated", tenant=name) for name in ("shop", None)] + [context()]
+    contexts += [context(others=("quality",)), context(labels=("negative", "positive"))]
     for n, of in enumerate(contexts, start=1):
         words = make_keys([canonical(of)], np.zeros(1, np.int64), form[:1]).words
         for _ in range(n):
