@@ -1,0 +1,138 @@
+"""What requests cost: the worst case reserved before, the real price settled after, and each review's share of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+from reviewopt.ask.again import Pack
+from reviewopt.budget import Asked, Purse, Refusal, Release, Reservation, Settlement, Wanted
+from reviewopt.data import Question, Reply, Request, Usage
+from reviewopt.prices import Price
+
+# What a vendor wraps around a request's text (roles, ends of messages) is far below this.
+_WRAPPING_TOKENS: Final = 64
+# A review's weight in a request's price beside its text: its tags, its id in the reply.
+_TOKENS_A_BLOCK: Final = 24
+_NOTHING: Final = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A request under way; `form` counts the changes of form before it, `at_s` is when it was sent."""
+
+    pack: Pack
+    request: Request
+    held: Reservation
+    form: int
+    at_s: float
+
+
+class Paying:
+    """Pays for the requests of a run out of its purse, and keeps what each question has cost so far."""
+
+    def __init__(self, price: Price, purse: Purse) -> None:
+        self._price, self._purse = price, purse
+        self._cost: dict[int, Decimal] = {}
+        self.spent_usd = _NOTHING
+        self.no_reply_usd = _NOTHING
+        self.usage = Usage()
+
+    def reserve(self, requests: Sequence[Request]) -> list[Reservation | Refusal]:
+        """Reserve the worst case of requests: a token for each byte sent, and the longest reply allowed."""
+        return self._purse.reserve(
+            [
+                Wanted(
+                    most_usd=self._price.most(len(one.body) + _WRAPPING_TOKENS, one.most_output_tokens),
+                    n_reviews=len(one.questions),
+                    shares=_shares(one.questions),
+                    body_bytes=len(one.body),
+                )
+                for one in requests
+            ]
+        )
+
+    def settle(self, came: Iterable[tuple[Sent, Reply]]) -> None:
+        """Record what requests cost; what was surely not charged is given back, what is not known stays reserved."""
+        settled: list[Settlement] = []
+        released: list[Release] = []
+        of: list[Sent] = []
+        for sent, reply in came:
+            if reply.usage is None and not reply.is_charged and reply.outcome != "no_reply":
+                released.append(
+                    Release(
+                        reservation=sent.held, outcome=reply.outcome, seconds=reply.seconds, request_id=reply.request_id
+                    )
+                )
+                continue
+            usd = None if reply.usage is None else self._price.cost(reply.usage)
+            if reply.outcome == "no_reply" and usd is None:
+                self.no_reply_usd += sent.held.usd
+            self._count(reply.usage)
+            of.append(sent)
+            settled.append(
+                Settlement(
+                    reservation=sent.held,
+                    usd=usd,
+                    outcome=reply.outcome,
+                    seconds=reply.seconds,
+                    usage=reply.usage,
+                    request_id=reply.request_id,
+                    questions=[_asked(one, reply) for one in sent.request.questions],
+                )
+            )
+        self._purse.release(released)
+        for sent, costs in zip(of, self._purse.settle(settled), strict=True):
+            for question, usd in zip(sent.request.questions, costs, strict=True):
+                self._cost[question.at] = self._cost.get(question.at, _NOTHING) + usd
+                self.spent_usd += usd
+
+    def cost_of(self, at: int) -> Decimal:
+        """Return what the question at this place of the batch has cost so far, in all its requests."""
+        return self._cost.get(at, _NOTHING)
+
+    def forget(self, done: Iterable[int]) -> None:
+        """Drop the costs of questions that are done."""
+        for at in done:
+            self._cost.pop(at, None)
+
+    @staticmethod
+    def stopped_by(
+        refusal: Refusal, questions: Sequence[Question]
+    ) -> tuple[tuple[Question, ...], tuple[Question, ...]]:
+        """Part those questions whom a budget stops from those whom it does not."""
+        kind, _, tenant = refusal.budget.partition(" ")
+        if kind != "tenant":
+            return tuple(questions), ()
+        stopped = tuple(one for one in questions if (one.tenant or "") == tenant)
+        return stopped, tuple(one for one in questions if (one.tenant or "") != tenant)
+
+    def _count(self, usage: Usage | None) -> None:
+        if usage is not None:
+            have = self.usage
+            self.usage = Usage(
+                input=have.input + usage.input,
+                cached=have.cached + usage.cached,
+                cache_write=have.cache_write + usage.cache_write,
+                output=have.output + usage.output,
+                reasoning=have.reasoning + usage.reasoning,
+            )
+
+
+def _shares(questions: Sequence[Question]) -> dict[str, int]:
+    shares: dict[str, int] = {}
+    for one in questions:
+        shares[one.tenant or ""] = shares.get(one.tenant or "", 0) + one.n_tokens + _TOKENS_A_BLOCK
+    return shares
+
+
+def _asked(question: Question, reply: Reply) -> Asked:
+    return Asked(
+        review_id=question.review_id or "",
+        key=question.key,
+        n_tokens=question.n_tokens + _TOKENS_A_BLOCK,
+        outcome=reply.outcome,
+        tenant=question.tenant or "",
+    )
