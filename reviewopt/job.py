@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from reviewopt import runs
+from reviewopt.budget import Purse
+from reviewopt.cache.refusals import Refusals
 from reviewopt.cache.tiers import Cache
 from reviewopt.config import Config, Setting
-from reviewopt.data import SOURCES
+from reviewopt.data import SOURCES, Alert
 from reviewopt.errors import UsageError
 from reviewopt.load import Table
+from reviewopt.models.protocol import Model
+from reviewopt.prices import Price
 from reviewopt.runs import Recorder
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 from reviewopt.write import Output
+
+if TYPE_CHECKING:
+    import tiktoken
 
 NearMode = Literal["off", "report", "share"]
 
@@ -52,41 +60,69 @@ class Predictor(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answerer:
-    """The model that answers what nothing cheaper can, and what an answer of it costs.
+class Local:
+    """The model in this process that answers what nothing cheaper can, and what an answer of it costs.
 
-    `source` is what its answers' rows say: `local`, or a paid model's name. Paid answers are archived; free ones are
-    not, because to label again is faster than to keep (measured: `tests/benchmarks/cache_speed.py`).
+    Its answers are not archived, because to label again is faster than to keep (measured:
+    `tests/benchmarks/cache_speed.py`).
 
     Raises:
-        UsageError: a paid model has the name of another source.
         ValueError: the price has more than the twelve places that a row's cost has, so that the sums would differ.
     """
 
-    model: Predictor
+    predictor: Predictor
     record: runs.ModelRecord
-    source: str
-    is_paid: bool
     price_usd: Decimal
+    source: str = "local"
 
     def __post_init__(self) -> None:
-        if self.is_paid and self.source in SOURCES:
-            raise UsageError(f"a paid model cannot be called {self.source}: other answers say so; rename it")
         if self.price_usd != _to_twelve_places(self.price_usd):
             raise ValueError(f"a price of more than twelve places: {self.price_usd}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Paid:
+    """The model that is asked in requests what nothing cheaper can answer; every answer is archived.
+
+    `refusals` are the texts that never worked before, left alone unless `retries` says otherwise; `is_stopping` turns
+    true when the run is to end early; `on_asked` is told how many questions are done.
+
+    Raises:
+        UsageError: the model has the name of another source.
+    """
+
+    model: Model
+    record: runs.ModelRecord
+    price: Price
+    purse: Purse
+    encoding: tiktoken.Encoding
+    refusals: Refusals | None
+    retries: bool
+    is_stopping: Callable[[], bool]
+    on_asked: OnAsked
+    alerts: Callable[[], Sequence[Alert]]
+
+    def __post_init__(self) -> None:
+        if self.source in SOURCES:
+            raise UsageError(f"a paid model cannot be called {self.source}: other answers say so; rename it")
+
+    @property
+    def source(self) -> str:
+        """What the rows that it answered say."""
+        return self.model.name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One run.
 
-    `near` is what is done with near copies, `sharing` whether two of them may share; `isolated` tenants share nothing.
-    `notes` may grow while the run runs.
+    `near` is what is done with near copies, `sharing` whether two of them may share; `isolated` tenants share nothing;
+    `is_naive`: every row is asked, copies too. `plan` is what a paid run is expected to take; `notes` may grow.
     """
 
     table: Table
     task: Task
-    answerer: Answerer
+    answerer: Local | Paid
     cache: Cache
     near: NearMode
     sharing: Sharing
@@ -97,6 +133,13 @@ class Job:
     config: Config
     settings: tuple[Setting, ...]
     notes: list[str]
+    is_naive: bool = False
+    plan: runs.Plan | None = None
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the task's first field, in the order of the answers' codes."""
+        return self.answerer.predictor.labels if isinstance(self.answerer, Local) else self.task.labels
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -107,6 +150,13 @@ class Job:
     def threads(self) -> int:
         """Threads that slices of a chunk are shared among."""
         return self.config.process.threads or runs.n_cores()
+
+
+class OnAsked(Protocol):
+    """Told whenever questions of a chunk are done."""
+
+    def __call__(self, n_done: int, n_open: int, spent_usd: Decimal) -> None:
+        """`n_done` of the `n_open` questions of this chunk are done; `spent_usd` is the run's so far."""
 
 
 class OnProgress(Protocol):

@@ -14,10 +14,11 @@ import polars as pl
 
 from reviewopt import runs
 from reviewopt.accuracy import Accuracy, Tally
+from reviewopt.asking import Asking, text_bytes
 from reviewopt.data import GroupCounts
 from reviewopt.dedup.groups import Groups
 from reviewopt.errors import InputError
-from reviewopt.job import Job
+from reviewopt.job import Job, Local
 from reviewopt.runs import Run
 
 _SAVE_EVERY_S: Final = 1.0
@@ -29,15 +30,18 @@ _SAVING: Final = ("exact", "near", "l1", "l2", "l3")
 class Ledger:
     """Counts what a run did; a context manager that also records how the run ended."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, asking: Asking | None) -> None:
         self.n_rows = 0
+        self._asking = asking
+        self._bytes_by_source = dict.fromkeys(job.sources, 0)
         self._job = job
         self._n_questions = 0
         self._n_outside = 0
         self._by_source = dict.fromkeys(job.sources, 0)
-        self._by_label = dict.fromkeys(job.answerer.model.labels, 0)
+        self._by_label = dict.fromkeys(job.labels, 0)
         self._cost_usd = Decimal(0)
-        self._tally = Tally(job.answerer.model.labels)
+        self._answered_usd = Decimal(0)  # of it, for reviews that got an answer
+        self._tally = Tally(job.labels)
         self._accuracy: Accuracy | None = None
         self._groups = GroupCounts(n_groups=0, n_near=0, n_rows=0, largest=())
         self._fingerprint: str | None = None
@@ -65,10 +69,12 @@ class Ledger:
         self._groups = groups.counts()
         self._n_outside += int(labelled["outside"].sum())
         self._cost_usd += Decimal(labelled["cost_usd"].sum())
+        self._answered_usd += Decimal(labelled.filter(pl.col("label").is_not_null())["cost_usd"].sum())
         for counts, column in ((self._by_source, "source"), (self._by_label, "label")):
             present = labelled[column].drop_nulls().to_physical().to_numpy()
             for name, n in zip(counts, np.bincount(present, minlength=len(counts)).tolist(), strict=True):
                 counts[name] += n
+        self._count_bytes(reviews, labelled["source"])
         self._tally.add(
             reviews.select("label", "category", "tenant").with_columns(
                 labelled["label"].alias("answer"), labelled["confidence"]
@@ -77,6 +83,15 @@ class Ledger:
         if self._job.recorder.wall_s - self._saved_s > _SAVE_EVERY_S:
             self._saved_s = self._job.recorder.wall_s
             self._job.recorder.save(self._record("unfinished"))
+
+    def _count_bytes(self, reviews: pl.DataFrame, source: pl.Series) -> None:
+        """Count the text that each source answered, from which a paid model's naive price is worked out."""
+        if self._asking is None:
+            return
+        n_bytes = text_bytes(reviews, most=self._asking.naive.most_bytes)
+        sums = np.bincount(source.to_physical().to_numpy(), weights=n_bytes, minlength=len(self._bytes_by_source))
+        for name, n in zip(self._bytes_by_source, sums.tolist(), strict=True):
+            self._bytes_by_source[name] += int(n)
 
     def close(self) -> None:
         """Work out what is known only after the last row, so that nothing can fail once the output has its name."""
@@ -105,6 +120,7 @@ class Ledger:
             machine=runs.this_machine(),
             input=runs.Input(names=job.table.names, columns=asdict(job.table.columns), fingerprint=self._fingerprint),
             output=str(job.output.path),
+            output_columns=dict(job.names),
             task=job.task.name,
             model=job.answerer.record,
             config=job.settings,
@@ -128,16 +144,28 @@ class Ledger:
             peak_memory_bytes=runs.peak_memory_bytes(),
             reviews_per_s=self.n_rows / wall_s if self.n_rows else None,
             cost=self._cost(wall_s),
+            asked=None if self._asking is None else self._asking.record(),
+            plan=job.plan,
             accuracy=self._accuracy,
         )
 
     def _cost(self, wall_s: float) -> runs.Cost:
-        price, per_hour = self._job.answerer.price_usd, Decimal(str(self._job.config.machine.usd_per_hour))
-        saved = {name: price * self._by_source[name] for name in _SAVING}
+        per_hour = Decimal(str(self._job.config.machine.usd_per_hour))
+        saved = {name: self._naive_usd(name) for name in _SAVING}
+        asked = [name for name in self._by_source if name not in {*_SAVING, "empty", "failed"}]
+        alone = sum((self._naive_usd(name) for name in asked), Decimal(0))
+        saved["packs"] = Decimal(0) if self._job.is_naive else alone - self._answered_usd
         return runs.Cost(
-            naive_usd=f"{self._cost_usd + sum(saved.values()):f}",
+            naive_usd=f"{self._answered_usd + sum(saved.values()):f}",
             saved_usd={name: f"{usd:f}" for name, usd in saved.items()},
             answers_usd=f"{self._cost_usd:f}",
             machine_usd=f"{per_hour * Decimal(wall_s) / 3600:.12f}",
             machine_usd_per_hour=f"{per_hour:f}",
         )
+
+    def _naive_usd(self, source: str) -> Decimal:
+        """Return what the rows of a source would have cost, one request a row."""
+        n = self._by_source[source]
+        if self._asking is not None:
+            return self._asking.naive.usd(n, self._bytes_by_source[source])
+        return n * self._job.answerer.price_usd if isinstance(self._job.answerer, Local) else Decimal(0)

@@ -2,26 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import polars as pl
 
 from reviewopt.answer import Answering
-from reviewopt.dedup.exact import ExactCopies
+from reviewopt.asking import Survey
+from reviewopt.dedup.exact import Asked, EveryRow, ExactCopies
 from reviewopt.dedup.groups import Groups
 from reviewopt.dedup.spread import Answers
-from reviewopt.job import Job, OnProgress
+from reviewopt.job import Job, OnProgress, Paid
 from reviewopt.ledger import Ledger
 from reviewopt.load import Chunk, Table
-from reviewopt.runs import Recorder, Run
+from reviewopt.runs import Run
 from reviewopt.text import normal
+from reviewopt.text.prompt_copy import blank
 
 # Near copies share an answer within so many rows, or so many bytes of text.
 _WINDOW_ROWS: Final = 32_768
 _WINDOW_BYTES: Final = 64 << 20
 T = TypeVar("T")
+
+
+class Surveyed:
+    """What a run would ask, counted over its chunks.
+
+    `n_asking_rows` rows have a text, of `n_bytes` in all; `naive_usd` is what one request for each would cost.
+    """
+
+    def __init__(self, sources: tuple[str, ...]) -> None:
+        self.n_rows = self.n_asking_rows = self.n_bytes = 0
+        self.n_by_source = dict.fromkeys(sources, 0)
+        self.n_asked = self.n_requests = self.n_input_tokens = self.n_body_bytes = 0
+        self.n_output_tokens = 0.0
+        self.naive_usd = Decimal(0)
+
+    def add(self, asked: Asked, by_source: Mapping[str, int], survey: Survey, *, n_bytes: int) -> None:
+        """Count a chunk, whose rows with a question have `n_bytes` of text."""
+        n_asking = int((asked.question >= 0).sum())
+        self.n_rows += len(asked.question)
+        self.n_asking_rows += n_asking
+        self.n_bytes += n_bytes
+        for source, n in by_source.items():
+            self.n_by_source[source] += n
+        self.n_by_source["empty"] += len(asked.question) - n_asking
+        self.n_by_source["exact"] += n_asking - len(asked.new_rows)
+        self.n_asked += survey.n_questions
+        self.n_requests += survey.n_requests
+        self.n_input_tokens += survey.n_input_tokens
+        self.n_output_tokens += survey.n_output_tokens
+        self.n_body_bytes += survey.n_body_bytes
 
 
 def process(job: Job, on_progress: OnProgress) -> Run:
@@ -33,16 +66,18 @@ def process(job: Job, on_progress: OnProgress) -> Run:
     Raises:
         InputError: the table turns out to be damaged, or the output cannot be written.
     """
-    copies, answers = ExactCopies(), Answers(job.answerer.model.labels, job.sources)
+    copies = _copies(job)
     stage = job.recorder.stage
     with (
-        Ledger(job) as ledger,
+        Answering(job) as answering,
+        Ledger(job, answering.asking) as ledger,
         job.output as output,
         Groups(job.recorder.folder) as groups,
-        Answering(job) as answering,
+        Answers(
+            job.labels, job.sources, job.task.others, job.recorder.folder, has_notes=isinstance(job.answerer, Paid)
+        ) as answers,
     ):
-        chunks = _windows(job.table.chunks()) if job.near == "share" else job.table.chunks()
-        for chunk, form in _ahead(_normalised(chunks, job.recorder)):
+        for chunk, form in _forms(job):
             with stage("dedup"):
                 asked = copies.see(form, chunk.reviews["tenant"] if job.isolated else None)
             fresh, root = answering.answer(chunk.reviews, form, asked)
@@ -61,6 +96,21 @@ def process(job: Job, on_progress: OnProgress) -> Run:
         return ledger.finish()
 
 
+def survey(job: Job, on_progress: OnProgress) -> Surveyed:
+    """Go over the table as `process` does, asking and writing nothing, and count what it would ask."""
+    copies, total = _copies(job), Surveyed(job.sources)
+    with Answering(job) as answering:
+        for chunk, form in _forms(job):
+            asked = copies.see(form, chunk.reviews["tenant"] if job.isolated else None)
+            by_source, found = answering.survey(chunk.reviews, form, asked)
+            n_bytes = answering.text_bytes(chunk.reviews, asked)
+            total.add(asked, by_source, found, n_bytes=n_bytes)
+            on_progress(total.n_rows, job.table.n_rows, job.recorder.wall_s)
+        if answering.asking is not None:
+            total.naive_usd = answering.asking.naive.usd(total.n_asking_rows, total.n_bytes)
+    return total
+
+
 def examples(table: Table) -> pl.DataFrame:
     """Return the labelled reviews of a table as `form` and `label` (String), with one form's rows as they came.
 
@@ -76,33 +126,57 @@ def examples(table: Table) -> pl.DataFrame:
     return pl.concat([empty, *(part.drop_nulls() for part in parts)])
 
 
-def _normalised(chunks: Iterator[Chunk], recorder: Recorder) -> Iterator[tuple[Chunk, pl.Series]]:
-    """Give each chunk its normal forms."""
+def _copies(job: Job) -> ExactCopies | EveryRow:
+    return EveryRow() if job.is_naive else ExactCopies()
+
+
+def _forms(job: Job) -> Iterator[tuple[Chunk, pl.Series]]:
+    """Read the table's chunks, or windows where near copies share, with their normal forms."""
+    chunks = _windows(job.table.chunks()) if job.near == "share" else job.table.chunks()
+    for each in _ahead(_normalised(chunks, job)):
+        if isinstance(job.answerer, Paid) and job.answerer.is_stopping():
+            raise KeyboardInterrupt
+        yield each
+
+
+def _normalised(chunks: Iterator[Chunk], job: Job) -> Iterator[tuple[Chunk, pl.Series]]:
+    """Give each chunk its normal forms; null too where nothing is left of a text in the form in which it is sent."""
     while True:
-        with recorder.stage("load"):
+        with job.recorder.stage("load"):
             chunk = next(chunks, None)
         if chunk is None:
             return
-        with recorder.stage("normalise"):
+        with job.recorder.stage("normalise"):
             form = normal.normalise(chunk.reviews["title"], chunk.reviews["text"])
+            if isinstance(job.answerer, Paid):
+                form = form.scatter(blank(chunk.reviews["text"]), None)
         yield chunk, form
 
 
 def _windows(chunks: Iterator[Chunk]) -> Iterator[Chunk]:
     """Cut the rows anew: a window ends after so many rows or bytes of text, however they were read."""
-    rest: Chunk | None = None
-    n_windows = 0
+    parts: list[Chunk] = []
+    n_rows = n_bytes = n_windows = 0
     for chunk in chunks:
-        rest = chunk if rest is None else _joined(rest, chunk)
+        parts.append(chunk)
+        n_rows += chunk.reviews.height
+        n_bytes += int(chunk.reviews["text"].str.len_bytes().sum())
+        if n_rows < _WINDOW_ROWS and n_bytes < _WINDOW_BYTES:
+            continue
+        rest = _joined(parts)
         while (n := _window_rows(rest.reviews)) is not None:
             yield Chunk(table=rest.table[:n], reviews=rest.reviews[:n])
             rest, n_windows = Chunk(table=rest.table[n:], reviews=rest.reviews[n:]), n_windows + 1
-    if rest is not None and (rest.reviews.height or not n_windows):
-        yield rest
+        parts, n_rows = [rest], rest.reviews.height
+        n_bytes = int(rest.reviews["text"].str.len_bytes().sum())
+    if parts and (n_rows or not n_windows):
+        yield _joined(parts)
 
 
-def _joined(one: Chunk, other: Chunk) -> Chunk:
-    return Chunk(table=pl.concat([one.table, other.table]), reviews=pl.concat([one.reviews, other.reviews]))
+def _joined(parts: list[Chunk]) -> Chunk:
+    if len(parts) == 1:
+        return parts[0]
+    return Chunk(table=pl.concat([one.table for one in parts]), reviews=pl.concat([one.reviews for one in parts]))
 
 
 def _window_rows(reviews: pl.DataFrame) -> int | None:

@@ -14,7 +14,7 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,11 +25,12 @@ import msgspec
 from reviewopt import __version__
 from reviewopt.accuracy import Accuracy
 from reviewopt.config import HOME_ENV, Setting
-from reviewopt.data import Frozen, GroupCounts
+from reviewopt.data import Alert, Frozen, GroupCounts
 from reviewopt.errors import InputError
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 DEFAULT_HOME: Final = ".reviewopt"
+FAILURES: Final = "failures.jsonl"
 _RUN_ID: Final = re.compile(r"\d{8}-\d{6}-\d{6}")
 Status = Literal["unfinished", "done", "failed", "interrupted"]
 
@@ -55,15 +56,16 @@ class ModelRecord(Frozen, frozen=True, kw_only=True):
 
     name: str
     is_paid: bool
-    sha256: str
+    sha256: str | None
     languages: tuple[str, ...]
 
 
 class Cost(Frozen, frozen=True, kw_only=True):
     """USD as decimal strings: what the answers cost, as in the output's cost column, and what the machine cost.
 
-    `naive_usd` is what the same model would have cost for every row with something to ask: what was paid and what each
-    kind of reuse saved add up to it.
+    `naive_usd` is what the same model would have cost, one request a row, for every row with something to ask: what was
+    paid and what each kind of reuse and packing (`packs`) saved add up to it. Of a paid model it is an estimate, from
+    the rows' bytes and the tokens counted in this run.
     """
 
     naive_usd: str
@@ -71,6 +73,92 @@ class Cost(Frozen, frozen=True, kw_only=True):
     answers_usd: str
     machine_usd: str
     machine_usd_per_hour: str
+
+
+class Tokens(Frozen, frozen=True, kw_only=True):
+    """Tokens as the endpoint counted them: `input` holds `cached` and `cache_write`, `output` holds `reasoning`."""
+
+    input: int
+    cached: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+class Range(Frozen, frozen=True, kw_only=True):
+    """What is expected, and from where to where."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class UsdRange(Frozen, frozen=True, kw_only=True):
+    """What is expected to be spent, and from where to where, as decimal strings."""
+
+    low: str
+    expected: str
+    high: str
+
+
+class Plan(Frozen, frozen=True, kw_only=True):
+    """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out."""
+
+    schema_version: int
+    n_rows: int
+    n_by_source: dict[str, int]
+    n_asked: int
+    n_requests: int
+    input_tokens: Range
+    output_tokens: Range
+    usd: UsdRange
+    seconds: Range
+    naive_usd: str
+    naive_requests: int
+    basis: str
+
+
+class AskRecord(Frozen, frozen=True, kw_only=True):
+    """What asking the model took.
+
+    `outcomes` counts requests by how they ended; `n_asked` counts reviews in requests, `n_asked_again` those of them
+    that had been asked before. `spent_usd` is what the ledger charged this run; `no_reply_usd` is the part of it that
+    stays reserved for requests without a reply. `n_over_budget` reviews were left because of a budget; `failures`
+    counts all by reason. `reply_s` is the mean, `waited_s` how long the endpoint asked everybody to wait.
+    """
+
+    endpoint: str
+    is_simulated: bool
+    price: str
+    n_requests: int
+    outcomes: dict[str, int]
+    n_asked: int
+    n_asked_again: int
+    mean_pack_size: float | None
+    n_shortened: int
+    n_over_budget: int
+    failures: dict[str, int]
+    tokens: Tokens
+    spent_usd: str
+    no_reply_usd: str
+    budget_usd: str | None
+    reply_s: float | None
+    waited_s: float
+    most_in_flight: int
+    alerts: tuple[Alert, ...]
+
+
+class Failure(Frozen, frozen=True, kw_only=True):
+    """A review that was asked and stayed unanswered, as `failures.jsonl` keeps it.
+
+    `is_of_text`: the reason lies in the review, so that later runs leave it alone unless they are told to retry.
+    """
+
+    review_id: str | None
+    tenant: str | None
+    reason: str
+    n_tries: int
+    is_of_text: bool
 
 
 class Run(Frozen, frozen=True, kw_only=True):
@@ -90,6 +178,7 @@ class Run(Frozen, frozen=True, kw_only=True):
     machine: Machine
     input: Input
     output: str
+    output_columns: dict[str, str]
     task: str
     model: ModelRecord
     config: tuple[Setting, ...]
@@ -113,6 +202,8 @@ class Run(Frozen, frozen=True, kw_only=True):
     peak_memory_bytes: int
     reviews_per_s: float | None
     cost: Cost
+    asked: AskRecord | None
+    plan: Plan | None
     accuracy: Accuracy | None
 
 
@@ -210,6 +301,10 @@ class Recorder:
         finally:
             self.stage_s[name] = self.stage_s.get(name, 0.0) + time.perf_counter() - start
 
+    def fold_stages(self, name: str) -> None:
+        """Put the seconds of all stages so far under one name."""
+        self.stage_s = {name: sum(self.stage_s.values())}
+
     def save(self, run: Run) -> None:
         """Replace the record, whole or not at all.
 
@@ -222,6 +317,18 @@ class Recorder:
             partial.replace(self._path)
         except OSError as error:
             raise InputError(f"cannot keep the run's record in {self._path.parent}: {error}") from error
+
+    def keep_failures(self, failures: Sequence[Failure]) -> None:
+        """Append to `failures.jsonl` of the run's folder.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        try:
+            with (self.folder / FAILURES).open("ab") as file:
+                file.write(b"".join(msgspec.json.encode(one) + b"\n" for one in failures))
+        except OSError as error:
+            raise InputError(f"cannot keep the failures in {self.folder}: {error}") from error
 
     def close(self) -> None:
         """Give up the lock."""
@@ -252,7 +359,10 @@ def read(record: Path) -> Run:
     try:
         run = msgspec.json.decode(record.read_bytes(), type=Run)
     except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{record}: not a run record of this version: {error}") from error
+        raise InputError(
+            f"{record}: not a run record of this version ({error}); label the table again, or read it with the version "
+            "that wrote it"
+        ) from error
     if run.schema_version != SCHEMA_VERSION:
         raise InputError(f"{record}: a record of version {run.schema_version}; this reviewopt reads {SCHEMA_VERSION}")
     return run

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import copy
+import functools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -14,14 +19,21 @@ import numpy.typing as npt
 import polars as pl
 
 from reviewopt import config, load, pipeline, write
+from reviewopt.budget import Purse
 from reviewopt.cache import shelf as shelves
 from reviewopt.cache.keys import Contexts, ModelKey
+from reviewopt.cache.refusals import Refusals
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
 from reviewopt.dedup.spread import answer_schema
-from reviewopt.job import Answerer, Job, Predictor, source_names
+from reviewopt.job import Job, Local, Paid, Predictor, source_names
+from reviewopt.models.scripted import Scripted
+from reviewopt.prices import Price, Rate
 from reviewopt.runs import Home, ModelRecord, Run
+from reviewopt.task import Task
+from reviewopt.text import normal
 from reviewopt.text.sharing import Sharing
+from reviewopt.tokens import open_encoding
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -56,27 +68,40 @@ def settings_of(values: Mapping[str, str | bool | int | float | None] | None = N
     return config.load(values or {}, environment={})[0]
 
 
+# What a (simulated) paid model is called in the tests, and what a request to it costs.
+PAID: dict[str, Any] = {"source": "gpt", "price_usd": "0.001"}
+
+
 @contextmanager
 def make_job(
     table: load.Table,
     folder: Path,
     *,
     model: Predictor | None = None,
+    scripted: Scripted | None = None,
+    task: Task | None = None,
     output: str = "out.parquet",
     settings: Mapping[str, str | bool | int | float | None] | None = None,
     source: str = "local",
     price_usd: str = "0.000000000185",
+    price: Price | None = None,
     isolated: bool = False,
+    is_naive: bool = False,
+    retries: bool = False,
+    is_stopping: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = lambda: 1_800_000_000.0,
 ) -> Iterator[Job]:
-    """Make a job over `table` that writes into `folder`; any source but `local` is a (simulated) paid model."""
-    merged, origins = config.load(settings or {}, environment={})
+    """Make a job over `table` that writes into `folder`.
+
+    Any source but `local` is a simulated paid model: it answers what `model` predicts, or as `scripted` says, one
+    review a request unless the settings say otherwise, and each request costs `price_usd`, or what `price` says.
+    """
+    is_paid = source != "local"
+    singly: dict[str, str | bool | int | float | None] = {"pack.fixed": 1} if is_paid else {}
+    merged, origins = config.load({**singly, **(settings or {})}, environment={})
     model = model or FakeModel()
-    task = config.load_task("sentiment")
-    names = write.answer_names("sentiment", list(table.schema))
-    answer = answer_schema(model.labels, source_names(source))
-    schema = {**table.schema, **{names[key]: dtype for key, dtype in answer.items()}}
-    home, is_paid, sharing, notes = Home(folder / "home"), source != "local", Sharing(), list(table.notes)
+    task = task or config.load_task("sentiment")
+    home, sharing, notes = Home(folder / "home"), copy.copy(read_sharing()) if is_paid else Sharing(), list(table.notes)
     with ExitStack() as opened:
         shelf = None
         if merged.cache.archive.enabled and (is_paid or shelves.exists(home.path)):
@@ -85,36 +110,91 @@ def make_job(
                     home.path, merged.cache.archive, sharing=sharing if is_paid else None, on_warning=notes.append
                 )
             )
+        recorder = home.new_run()
+        record = ModelRecord(name="fake", is_paid=is_paid, sha256="0" * 64, languages=("en",))
+        answerer: Local | Paid = Local(predictor=model, record=record, price_usd=Decimal(price_usd))
+        if is_paid:
+            asked = scripted or Scripted(predicted(model), name=source)
+            purse = opened.enter_context(
+                Purse(home.path / "spend", run_id=recorder.run_id, model=asked.model, endpoint=asked.endpoint,
+                      run_usd=Decimal(str(merged.budget.usd)))
+            )  # fmt: skip
+            answerer = Paid(
+                model=asked,
+                record=record,
+                price=price or price_a_request(price_usd),
+                purse=purse,
+                encoding=open_encoding(vocabulary()),
+                refusals=Refusals(home.path / shelves.FOLDER) if merged.cache.archive.enabled else None,
+                retries=retries,
+                is_stopping=is_stopping,
+                on_asked=lambda *_: None,
+                alerts=tuple,
+            )
         key = ModelKey(name=source, settings={}, prompt="1", packed=False) if is_paid else None
         contexts = Contexts(task, key, scope="isolated" if isolated else "shared")
         judge = Judge(threshold=merged.cache.similar.threshold, sharing=sharing, workers=2) if is_paid else None
+        others = [field.name for field in task.others]
+        names = write.answer_names(task.field.name, list(table.schema), others, has_notes=is_paid)
+        answer = answer_schema(task.labels, source_names(source), task.others, has_notes=is_paid)
+        schema = {**table.schema, **{names[key_]: dtype for key_, dtype in answer.items()}}
         yield Job(
             table=table,
             task=task,
-            answerer=Answerer(
-                model=model,
-                record=ModelRecord(name="fake", is_paid=is_paid, sha256="0" * 64, languages=("en",)),
-                source=source,
-                is_paid=is_paid,
-                price_usd=Decimal(price_usd),
-            ),
-            cache=Cache(merged.cache, contexts, model.labels, shelf=shelf, judge=judge, clock=clock),
+            answerer=answerer,
+            cache=Cache(merged.cache, contexts, task.labels, shelf=shelf, judge=judge, clock=clock),
             near=merged.dedup.near or ("share" if is_paid else "report"),
             sharing=sharing,
             isolated=isolated,
             output=write.open_output(folder / output, pl.Schema(schema), inputs=table.names, force=True),
             names=names,
-            recorder=home.new_run(),
+            recorder=recorder,
             config=merged,
             settings=origins,
             notes=notes,
+            is_naive=is_naive,
         )
+
+
+@functools.cache
+def vocabulary() -> Path:
+    """A folder of this process alone, in which the vocabulary is unpacked once for all tests."""
+    folder = Path(tempfile.mkdtemp(prefix="reviewopt-tests-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@functools.cache
+def read_sharing() -> Sharing:
+    """A rule that has read its word lists, which takes longer than a small job; a copy counts for itself."""
+    made = Sharing()
+    made.sign(pl.Series(["good"]))
+    return made
+
+
+def price_a_request(usd: str) -> Price:
+    """A price that does not depend on the tokens."""
+    free, units = Rate(((-1, 0),)), int(Decimal(usd).scaleb(18))
+    return Price(name="test", input=free, cached=free, cache_write=free, output=free, reasoning=free, request=units)
+
+
+def predicted(model: Predictor) -> Callable[[str], object]:
+    """A script that says of a text what a predictor says of its normal form."""
+
+    def script(text: str) -> object:
+        title, has_title, body = text.partition("\n")
+        fields = (title, body) if has_title else (None, text)
+        form = normal.normalise(*(pl.Series([field], dtype=pl.String) for field in fields))
+        return model.labels[int(model.predict(form).label[0])]
+
+    return script
 
 
 def process(source_table: Path, folder: Path, *, chunk_rows: int = 1000, **options: Any) -> tuple[Run, pl.DataFrame]:
     """Label a table with the fake model; return the record and the labelled table."""
+    task = options.get("task") or config.load_task("sentiment")
     with (
-        load.open_table([str(source_table)], task=config.load_task("sentiment"), chunk_rows=chunk_rows) as table,
+        load.open_table([str(source_table)], task=task, chunk_rows=chunk_rows) as table,
         make_job(table, folder, **options) as job,
     ):
         run = pipeline.process(job, lambda *_: None)

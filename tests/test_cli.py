@@ -103,7 +103,7 @@ def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path:
         (["process"], 2, "name a table"),
         (["process", "none.csv"], 2, "none.csv"),
         (["process", "shop.csv", "--text-column", "body"], 2, "body"),
-        (["process", "shop.csv", "--task", "none"], 2, "packaged are: sentiment"),
+        (["process", "shop.csv", "--task", "none"], 2, "packaged are: category, review, sentiment"),
         (["process", "shop.csv", "--local-model", "none.npz"], 3, "reviewopt train"),
         (["process", "shop.csv", "--local-model", "shop.csv"], 3, "not a reviewopt model"),
         (["process", "shop.csv", "--config", "none.toml"], 2, "none.toml"),

@@ -158,7 +158,8 @@ def test_what_was_not_measured_says_so(made: Report) -> None:
 def test_progress_off_a_terminal_is_one_line_a_chunk_and_quiet_is_silent() -> None:
     loud, silent = io.StringIO(), io.StringIO()
     for file, quiet in ((loud, False), (silent, True)):
-        with ProgressDisplay(Console(file=file, force_terminal=False, width=20), quiet=quiet) as progress:
+        progress = ProgressDisplay(Console(file=file, force_terminal=False, width=20), quiet=quiet)
+        with progress.showing("labelling"):
             progress(10, 30, 0.5)
             progress(20, None, 1.0)
     assert loud.getvalue() == "10 of 30 reviews, 20 reviews/s, 1 s left\n20 reviews, 20 reviews/s\n"

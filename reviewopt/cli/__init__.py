@@ -21,6 +21,7 @@ from reviewopt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ReviewoptEr
 _COMMANDS: Final = {
     "process": "Label a table of reviews.",
     "report": "Print what a run did, cost and found.",
+    "explain": "Say where the answer to a review came from, and what it cost.",
     "train": "Make a local model from a labelled table of your own.",
     "cache": "See, warm, check, move and take back the answers that are kept.",
 }

@@ -93,6 +93,8 @@ def command(
     if not merged.cache.archive.enabled:
         raise UsageError("cache.archive.enabled is false: what is kept would never be read")
     task_, place = config.load_task(merged.process.task), runs.home_folder(home)
+    if task_.others:
+        raise UsageError(f"the task {task_.name} has several fields; labels of one column cannot warm it")
     err = console(stderr=True, quiet=quiet)
     notes = opening.Notes(err)
     with ExitStack() as opened:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -22,6 +23,8 @@ from reviewopt.local.classifier import Classifier
 from reviewopt.runs import Home, ModelRecord
 from reviewopt.task import Task
 
+STDIN: Final = "-"
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -33,6 +36,8 @@ def table(config: Config, names: Sequence[str], task: Task, *, stdin_format: str
         InputError: a table cannot be read, or has no text column.
         UsageError: the settings name a column that is not there, or a wrong mapping.
     """
+    if STDIN in names:  # polars takes Ctrl-C for itself, which would leave a pipe that never ends
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return open_table(
         names,
         task=task,
@@ -61,13 +66,27 @@ def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
         except InputError as error:
             raise ModelError(str(error)) from error
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if model.task != task.name or set(model.labels) != set(task.labels):
-        raise ModelError(
-            f"the model {model.name} answers the task {model.task} ({', '.join(model.labels)}), not {task.name} "
-            f"({', '.join(task.labels)}); make one: reviewopt train TABLE --task {task.name} -o MODEL, "
-            "then process with --local-model MODEL"
-        )
+    is_same = model.task == task.name and set(model.labels) == set(task.labels)
+    if not is_same or task.others:
+        raise ModelError(_cannot_answer(model, task, can_answer_first=is_same))
     return model, ModelRecord(name=model.name, is_paid=False, sha256=sha256, languages=model.languages)
+
+
+def _cannot_answer(model: Classifier, task: Task, *, can_answer_first: bool) -> str:
+    """Say which fields of a task a local model does not know, and what to do."""
+    fields = task.others if can_answer_first else task.fields
+    unknown = ", ".join(f"{field.name} ({type(field).__name__.lower()})" for field in fields)
+    train = (
+        ""
+        if task.others
+        else f", or make a local one: reviewopt train TABLE --task {task.name} -o MODEL, then process with "
+        "--local-model MODEL"
+    )
+    return (
+        f"no model is named that can answer {unknown} of the task {task.name}: the local model {model.name} answers "
+        f"the task {model.task} ({', '.join(model.labels)}) alone; ask another one: --model openai:gpt-5-nano, or a "
+        f"[models.NAME] of reviewopt.toml{train}"
+    )
 
 
 class Notes:

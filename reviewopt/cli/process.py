@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import polars as pl
 import typer
 from rich.text import Text
 
-from reviewopt import config, pipeline, report, runs, write
-from reviewopt.cli import opening
+from reviewopt import config, report, runs, write
+from reviewopt.cli import processing
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
-from reviewopt.config import Config, Setting
-from reviewopt.dedup.spread import answer_schema
+from reviewopt.cli.processing import Choices
+from reviewopt.config import Setting
 from reviewopt.errors import UsageError
-from reviewopt.job import Answerer, Job, price_of_a_local_answer
-from reviewopt.load import Table
-from reviewopt.render import terminal
-from reviewopt.render.progress import ProgressDisplay
-from reviewopt.runs import Run
+from reviewopt.render import asking, terminal
+from reviewopt.runs import Plan, Run
 from reviewopt.task import Task
-from reviewopt.text.sharing import Sharing
 
 _COLUMN = "COLUMN"
 _COLUMNS_PANEL = "name it, or `none`; without the option it is found by name"
@@ -76,6 +70,38 @@ def command(
         NearChoice | None,
         typer.Option(help="Near copies: leave them, report them, or let them share one answer (default: report)."),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Ask this model: a [models.NAME] of your settings, or openai:MODEL."),
+    ] = None,
+    question: Annotated[
+        str | None, typer.Option("--ask", metavar="QUESTION", help="Ask this instead of a task, with --labels.")
+    ] = None,
+    labels: Annotated[str | None, typer.Option(metavar="A,B,C", help="The answers that --ask allows.")] = None,
+    budget: Annotated[float | None, typer.Option(metavar="USD", min=0, help="What this run may spend at most.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what asking would take and cost, and ask nothing.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start, whatever the plan costs.")] = False,
+    threads: Annotated[
+        int | None, typer.Option(metavar="N", min=1, max=1024, help="Requests at a time, at most (default: 8).")
+    ] = None,
+    pack_size: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, max=500, help="Exactly so many reviews a request (default: by complexity)."),
+    ] = None,
+    naive: Annotated[
+        bool, typer.Option("--naive", help="One request a row, no copies, no cache: what all savings are measured by.")
+    ] = False,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Mask e-mail addresses, phone and card numbers in what is sent.")
+    ] = False,
+    retry_failures: Annotated[
+        bool, typer.Option("--retry-failures", help="Ask reviews again that never worked in earlier runs.")
+    ] = False,
+    allow_failures: Annotated[
+        bool, typer.Option("--allow-failures", help="Exit 0 even where reviews stayed unanswered.")
+    ] = False,
     no_cache: Annotated[
         bool, typer.Option("--no-cache", help="Use no answers of earlier runs, and keep none.")
     ] = False,
@@ -102,16 +128,22 @@ def command(
     \b
     reviewopt process reviews.parquet
     reviewopt process shop/*.csv -o labelled.csv --text-column comment
+    reviewopt process reviews.parquet --model openai:gpt-5-nano --dry-run
     zcat reviews.jsonl.gz | reviewopt process - -o - > labelled.jsonl
     """
     flags = {
         "process.task": task,
         "process.local_model": local_model,
         "process.limit": limit,
-        "dedup.near": None if near is None else near.value,
-        "cache.memory.enabled": False if no_cache else None,
-        "cache.similar.enabled": False if no_cache else None,
-        "cache.archive.enabled": False if no_cache else None,
+        "ask.model": model,
+        "ask.threads": threads,
+        "budget.usd": budget,
+        "pack.fixed": 1 if naive else pack_size,
+        "prompt.redact": redact or None,
+        "dedup.near": "off" if naive else None if near is None else near.value,
+        "cache.memory.enabled": False if no_cache or naive else None,
+        "cache.similar.enabled": False if no_cache or naive else None,
+        "cache.archive.enabled": False if no_cache or naive else None,
         "columns.text": text_column,
         "columns.title": title_column,
         "columns.id": id_column,
@@ -128,60 +160,26 @@ def command(
         return
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
-    err = console(stderr=True, quiet=quiet)
-    task_ = config.load_task(merged.process.task)
-    with ExitStack() as opened:
-        table = opened.enter_context(opening.table(merged, tables, task_, stdin_format=stdin_format))
-        notes = opening.Notes(err)
-        job = _open_job(opened, merged, settings, tables, table, task_, output, notes, force=force, home=home)
-        with ProgressDisplay(err, quiet=quiet) as progress:
-            run = pipeline.process(job, progress)
-    to_stderr = str(job.output.path) == write.STDOUT
-    _show(run, to_stderr=to_stderr, quiet=quiet, as_json=as_json)
+    if not merged.ask.model and (naive or dry_run or budget is not None):
+        raise UsageError("--naive, --dry-run and --budget are about asking a model: name it with --model")
+    choices = Choices(
+        tables=tuple(tables), output=output, force=force, home=runs.home_folder(home), stdin_format=stdin_format,
+        naive=naive, dry_run=dry_run, yes=yes, retry_failures=retry_failures, quiet=quiet,
+    )  # fmt: skip
+    labelled = processing.run(choices, merged, settings, _task(merged.process.task, question, labels))
+    if isinstance(labelled, Plan):
+        _show_plan(labelled, as_json=as_json, quiet=quiet)
+        return
+    _show(labelled, to_stderr=labelled.output == write.STDOUT, quiet=quiet, as_json=as_json)
+    processing.check_complete(labelled, allow_failures=allow_failures)
 
 
-def _open_job(
-    opened: ExitStack,
-    merged: Config,
-    settings: tuple[Setting, ...],
-    tables: Sequence[str],
-    table: Table,
-    task: Task,
-    output: Path | None,
-    notes: opening.Notes,
-    *,
-    force: bool,
-    home: Path | None,
-) -> Job:
-    model, record = opening.local_model(merged.process.local_model, task)
-    path = output or write.default_output(tables)
-    names = write.answer_names(task.field.name, list(table.schema))
-    schema = pl.Schema({**table.schema, **{names[key]: dtype for key, dtype in answer_schema(model.labels).items()}})
-    for note in table.notes:
-        notes.add(note)
-    if names["label"] != task.field.name:
-        taken = set(table.schema) & set(write.answer_names(task.field.name, []).values())
-        notes.add(f"the table has {', '.join(sorted(taken))}: the answers are in {', '.join(names.values())}")
-    sharing, is_isolated = Sharing(), opening.is_isolated(merged, table)
-    made = write.open_output(path, schema, inputs=table.names, force=force)
-    place = runs.home_folder(home)
-    return Job(
-        table=table,
-        task=task,
-        answerer=Answerer(
-            model=model, record=record, source="local", is_paid=False, price_usd=price_of_a_local_answer(merged)
-        ),
-        cache=opening.cache(opened, merged, place, task, model.labels, isolated=is_isolated, on_warning=notes.add),
-        near=merged.dedup.near or "report",
-        sharing=sharing,
-        isolated=is_isolated,
-        output=made,
-        names=names,
-        recorder=place.new_run(),
-        config=merged,
-        settings=settings,
-        notes=notes.lines,
-    )
+def _task(name: str, question: str | None, labels: str | None) -> Task:
+    if question is None and labels is None:
+        return config.load_task(name)
+    if question is None or labels is None:
+        raise UsageError("--ask and --labels go together: --ask 'What is it about?' --labels billing,shipping,other")
+    return config.inline_task(question, labels)
 
 
 def _show_settings(settings: Sequence[Setting], *, as_json: bool) -> None:
@@ -200,3 +198,10 @@ def _show(run: Run, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
         terminal.show_report(shown, made)
         hint = "next: reviewopt report --json, for a program; reviewopt train --help, for a model of your own"
         shown.print(Text(hint), soft_wrap=True)
+
+
+def _show_plan(plan: Plan, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print(msgspec.json.format(msgspec.json.encode(plan), indent=2).decode())
+    elif not quiet:
+        asking.show_plan(console(), plan)

@@ -14,6 +14,7 @@ from rich.text import Text
 from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
 from reviewopt.data import GroupCounts
+from reviewopt.render import asking
 from reviewopt.render.parts import percent, plain, table, usd
 from reviewopt.report import Report
 from reviewopt.runs import Run
@@ -29,6 +30,8 @@ _SOURCE_WORDS: Final = {
     "l2": "cache, tier 2",
     "l3": "cache, tier 3",
     "local": "local model",
+    "failed": "not answered",
+    "packs": "several reviews a request",
 }
 _SHOWN_GROUPS: Final = 3
 _EXAMPLE_CHARS: Final = 60
@@ -51,6 +54,9 @@ def show_report(console: Console, report: Report) -> None:
         _show_largest(console, run.groups)
     for line in _reuse(run):
         console.print(plain(line), highlight=False, soft_wrap=True)
+    if run.asked is not None:
+        for line in asking.asked_lines(run.asked, run.plan):
+            console.print(plain(line), highlight=False, soft_wrap=True)
     console.print(_costs(run), highlight=False, soft_wrap=True)
     for line in _remarks(run):
         console.print(plain(line), style="yellow", soft_wrap=True)
@@ -203,7 +209,10 @@ def _last_line(report: Report) -> Text:
     if report.state != "done":
         return plain(f"this run {'was interrupted' if report.state == 'interrupted' else 'failed'}: {run.error}")
     place = "standard output" if run.output == "-" else run.output
-    made = plain(f"{run.n_rows:,} {'review' if run.n_rows == 1 else 'reviews'} labelled in {place}")
+    n_failed = run.n_by_source["failed"]
+    unanswered = f", {n_failed:,} stayed unanswered" if n_failed else ""
+    noun = "review" if run.n_rows - n_failed == 1 else "reviews"
+    made = plain(f"{run.n_rows - n_failed:,} {noun} labelled in {place}{unanswered}")
     if run.accuracy is not None:
         overall = run.accuracy.overall
         error = "" if overall.calibration_error is None else f", ECE {100 * overall.calibration_error:.1f} %"

@@ -1,0 +1,325 @@
+"""The open questions of a chunk -> packs -> the pool -> the archive, and what all that would cost."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reviewopt import pack
+from reviewopt.ask.again import Done
+from reviewopt.ask.paying import Paying
+from reviewopt.ask.pool import Pool
+from reviewopt.cache.asked import Batch, Keeper, Kept
+from reviewopt.data import COST_DTYPE, SOURCES, Question
+from reviewopt.dedup.spread import NO_LABEL, Fresh
+from reviewopt.errors import ModelError
+from reviewopt.job import Job, Paid
+from reviewopt.pricing import Naive, form_of, text_room
+from reviewopt.runs import AskRecord, Failure, Tokens
+from reviewopt.text.complexity import complexity
+from reviewopt.text.prompt_copy import prompt_copy, shorten
+
+_FAILED: Final = SOURCES.index("failed")
+_SHORTENED: Final = "shortened"
+_SEED: Final = 20_261_121
+_MOST_REASONS: Final = 20
+
+# What is kept of a review that is asked.
+KEPT_COLUMNS: Final = ("tenant", "review_id", "title", "text")
+
+I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """The prompt's copies of n open questions: `text`, `n_tokens` (n,), and which were shortened, bool (n,)."""
+
+    text: pl.Series
+    n_tokens: I64
+    shortened: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float64]
+    tenant: I64 | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """What the open questions of a chunk would be asked in: requests, and what these hold together.
+
+    `n_refused` never worked before and are left alone.
+    """
+
+    n_questions: int
+    n_refused: int
+    n_requests: int
+    n_input_tokens: int
+    n_output_tokens: float
+    n_body_bytes: int
+
+
+class Asking:
+    """Asks one paid model over the threads of `pool`, which its owner closes."""
+
+    def __init__(self, job: Job, paid: Paid) -> None:
+        self._job, self._paid = job, paid
+        self._source = job.sources.index(paid.source)
+        self.paying = Paying(paid.price, paid.purse)
+        self.pool = Pool(
+            paid.model,
+            job.task,
+            self.paying,
+            job.config.ask,
+            is_stopping=paid.is_stopping,
+        )
+        self.n_shortened = 0
+        self._reasons: Counter[str] = Counter()
+        self._n_chunks = 0
+        self._form = form_of(paid.model, paid.encoding)
+        self._most_review_tokens = min(job.config.prompt.most_review_tokens, text_room(paid.model))
+        self.naive = Naive(paid.model, paid.price, self._form, most_review_tokens=self._most_review_tokens)
+        self._bounds = self._pack_bounds()
+
+    # --- what is asked ---------------------------------------------------------------------------------------------
+
+    def answer(self, batch: Batch, kept: pl.DataFrame) -> Fresh:
+        """Ask every question of a batch; each answer is in the archive before it counts.
+
+        Args:
+            batch: the open questions, (n,).
+            kept: `tenant`, `review_id`, `title` and `text` of each.
+
+        Raises:
+            ModelError: no request can pass; what was answered is archived.
+            KeyboardInterrupt: the run is to end, and what was under way is archived.
+        """
+        n = len(batch.form)
+        label, confidence = np.full(n, NO_LABEL, np.uint8), np.full(n, np.nan, np.float32)
+        rest: list[str] = [""] * n
+        note: list[str | None] = [None] * n
+        cost = [Decimal(0)] * n
+        keeper = self._job.cache.keeper(batch, kept)
+        keys = None if keeper is None else keeper.keys.hex()
+        refused = self._refused(keys)
+        for at, reason in refused.items():
+            note[at] = f"left alone, it never worked in an earlier run: {reason}"
+        self._reasons.update(note[at] or "" for at in refused)
+        open_ = np.setdiff1d(np.arange(n), np.fromiter(refused, np.int64, len(refused)))
+        prepared = self._prepare(batch, open_, kept)
+        for at in open_[prepared.shortened].tolist():
+            note[at] = _SHORTENED
+        self.n_shortened += int(prepared.shortened.sum())
+        n_done = 0
+        for done in self._asked(self._packs(prepared, open_, kept, keys)):
+            self._keep(keeper, done)
+            for one in done:
+                at = one.question.at
+                cost[at] = self.paying.cost_of(at)
+                if one.answer is None:
+                    note[at] = one.reason
+                else:
+                    label[at], confidence[at], rest[at] = one.answer.label, one.answer.confidence, one.answer.rest
+            self.paying.forget([one.question.at for one in done])
+            n_done += len(done)
+            self._paid.on_asked(n_done, len(open_), self.paying.spent_usd)
+        return Fresh(
+            label=label,
+            confidence=confidence,
+            outside=np.zeros(n, np.bool_),
+            source=np.where(label == NO_LABEL, _FAILED, self._source).astype(np.uint8),
+            cost_usd=pl.Series("cost_usd", cost, COST_DTYPE),
+            rest=pl.Series("rest", rest, pl.String) if self._job.task.others else None,
+            note=pl.Series("note", note, pl.String),
+        )
+
+    def _asked(self, packs: Iterator[tuple[Question, ...]]) -> Iterator[list[Done]]:
+        """Ask, and say what becomes of the answers where it ends before its time."""
+        keeps = self._job.config.cache.archive.enabled
+        after = (
+            "What was answered is kept: run the same command again to go on"
+            if keeps
+            else "Without the archive (--no-cache, --naive) nothing that was answered is kept"
+        )
+        try:
+            yield from self.pool.ask(packs)
+        except (ModelError, KeyboardInterrupt) as error:
+            raise type(error)(f"{error}. {after}") from error
+
+    def survey(self, batch: Batch, kept: pl.DataFrame) -> Survey:
+        """Count what `answer` would ask, for nothing."""
+        refused = self._refused(self._keys(batch))
+        open_ = np.setdiff1d(np.arange(len(batch.form)), np.fromiter(refused, np.int64, len(refused)))
+        prepared = self._prepare(batch, open_, kept)
+        n_requests = sum(1 for _ in self._positions(prepared))
+        return Survey(
+            n_questions=len(open_),
+            n_refused=len(refused),
+            n_requests=n_requests,
+            n_input_tokens=int(prepared.n_tokens.sum())
+            + len(open_) * self._form.tokens_a_review
+            + n_requests * self._form.tokens,
+            n_output_tokens=len(open_) * self._paid.model.output_tokens_a_review,
+            n_body_bytes=int(prepared.text.str.len_bytes().sum())
+            + len(open_) * self._form.bytes_a_review
+            + n_requests * self._form.bytes,
+        )
+
+    def _keys(self, batch: Batch) -> pl.Series | None:
+        keys = self._job.cache.keys(batch)
+        return None if keys is None else keys.hex()
+
+    def _refused(self, keys: pl.Series | None) -> dict[int, str]:
+        """Return the questions that never worked before, with the reason."""
+        if self._paid.refusals is None or self._paid.retries or keys is None:
+            return {}
+        return self._paid.refusals.known(keys)
+
+    def _prepare(self, batch: Batch, at: I64, kept: pl.DataFrame) -> Prepared:
+        """Make the prompt's copies of the questions at `at`."""
+        rows = kept[at]
+        text = prompt_copy(rows["title"], rows["text"], redact=self._job.config.prompt.redact)
+        texts, n_tokens, shortened = shorten(
+            text.to_list(), most_tokens=self._most_review_tokens, encoding=self._paid.encoding
+        )
+        text = pl.Series("text", texts, pl.String)
+        self.naive.learn(int(text.str.len_bytes().sum()), int(n_tokens.sum()))
+        tenant = None
+        if batch.tenant is not None:
+            tenant = batch.tenant.gather(at).fill_null("").rank("dense").to_numpy().astype(np.int64)
+        return Prepared(
+            text=text,
+            n_tokens=n_tokens,
+            shortened=shortened,
+            weight=pack.load(complexity(text), self._bounds),
+            tenant=tenant,
+        )
+
+    def _positions(self, prepared: Prepared) -> Iterator[I64]:
+        order = pack.shuffled(len(prepared.text), _SEED + self._n_chunks)
+        self._n_chunks += 1
+        n_tokens = prepared.n_tokens + self._form.tokens_a_review
+        return pack.packs(order, n_tokens, prepared.weight, prepared.tenant, self._bounds)
+
+    def _packs(
+        self, prepared: Prepared, open_: I64, kept: pl.DataFrame, keys: pl.Series | None
+    ) -> Iterator[tuple[Question, ...]]:
+        """Make the packs one by one, as they can be sent."""
+        text, n_tokens = prepared.text.to_list(), prepared.n_tokens.tolist()
+        tenant, review_id = kept["tenant"].to_list(), kept["review_id"].to_list()
+        key = [""] * len(tenant) if keys is None else keys.to_list()
+        place = open_.tolist()
+        for positions in self._positions(prepared):
+            yield tuple(
+                Question(
+                    at=(at := place[one]),
+                    text=text[one],
+                    n_tokens=n_tokens[one],
+                    tenant=tenant[at],
+                    review_id=review_id[at],
+                    key=key[at],
+                )
+                for one in positions.tolist()
+            )
+
+    def _pack_bounds(self) -> pack.Bounds:
+        settings, limits = self._job.config.pack, self._paid.model.limits
+        fixed = 1 if self._job.is_naive else settings.fixed
+        return pack.Bounds(
+            size=settings.size,
+            fixed=fixed,
+            most=limits.most_questions,
+            most_input_tokens=text_room(self._paid.model),
+            most_output_tokens=limits.most_output_tokens,
+            output_tokens_a_review=self._paid.model.output_tokens_a_review,
+        )
+
+    # --- what is kept ----------------------------------------------------------------------------------------------
+
+    def _keep(self, keeper: Keeper | None, done: list[Done]) -> None:
+        """Archive what was answered, and write down what was not."""
+        answers = [
+            Kept(
+                at=one.question.at,
+                label=one.answer.label,
+                confidence=one.answer.confidence,
+                rest=one.answer.rest,
+                cost_usd=self.paying.cost_of(one.question.at),
+            )
+            for one in done
+            if one.answer is not None
+        ]
+        if keeper is not None:
+            self._job.cache.store(keeper, answers)
+        if self._paid.retries and self._paid.refusals is not None:
+            self._paid.refusals.forget(
+                [one.question.key for one in done if one.answer is not None and one.question.key]
+            )
+        failed = [one for one in done if one.answer is None]
+        self._reasons.update(one.reason for one in failed)
+        if failed:
+            self._job.recorder.keep_failures(
+                [
+                    Failure(
+                        review_id=one.question.review_id,
+                        tenant=one.question.tenant,
+                        reason=one.reason,
+                        n_tries=one.n_tries,
+                        is_of_text=one.is_of_text,
+                    )
+                    for one in failed
+                ]
+            )
+            lasting = [one for one in failed if one.is_of_text and one.question.key]
+            if self._paid.refusals is not None and lasting:
+                self._paid.refusals.add(
+                    [one.question.key for one in lasting],
+                    [one.reason for one in lasting],
+                    [one.n_tries for one in lasting],
+                )
+
+    def record(self) -> AskRecord:
+        """Return what asking took so far."""
+        counts, paid, usage = self.pool.counts, self._paid, self.paying.usage
+        n_requests = sum(counts.outcomes.values())
+        n_packs = sum(counts.pack_sizes.values())
+        budget = self._job.config.budget.usd
+        return AskRecord(
+            endpoint=paid.model.endpoint,
+            is_simulated=paid.model.is_simulated,
+            price=paid.price.name,
+            n_requests=n_requests,
+            outcomes=dict(sorted(counts.outcomes.items())),
+            n_asked=counts.n_asked,
+            n_asked_again=counts.n_asked_again,
+            mean_pack_size=counts.n_asked / n_packs if n_packs else None,
+            n_shortened=self.n_shortened,
+            n_over_budget=counts.n_over_budget,
+            failures=dict(self._reasons.most_common(_MOST_REASONS)),
+            tokens=Tokens(
+                input=usage.input,
+                cached=usage.cached,
+                cache_write=usage.cache_write,
+                output=usage.output,
+                reasoning=usage.reasoning,
+            ),
+            spent_usd=f"{self.paying.spent_usd:f}",
+            no_reply_usd=f"{self.paying.no_reply_usd:f}",
+            budget_usd=f"{Decimal(str(budget)):f}" if math.isfinite(budget) else None,
+            reply_s=counts.reply_s / n_requests if n_requests else None,
+            waited_s=self.pool.pace.waited_s,
+            most_in_flight=self.pool.pace.most_in_flight,
+            alerts=tuple(paid.alerts()),
+        )
+
+
+def text_bytes(reviews: pl.DataFrame, *, most: int) -> npt.NDArray[np.int64]:
+    """Return the bytes of each review's title and text, int64 (n_rows,), at most so many: a longer one is shortened."""
+    n_bytes = reviews.select(pl.sum_horizontal(pl.col("title", "text").str.len_bytes())).to_series()
+    capped: npt.NDArray[np.int64] = np.minimum(n_bytes.to_numpy().astype(np.int64), most)
+    return capped
