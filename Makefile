@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= data/labelled
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench train schema wheel clean
+.PHONY: help demo test lint format faults soak bench train clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -14,7 +14,7 @@ demo: $(VENV)/demo.stamp  ## Install into .venv, label the sample and print the 
 	$(BIN)/reviewopt process data/sample_reviews.parquet --force
 
 test: $(VENV)/dev.stamp lint  ## Run every check: ruff, mypy, import-linter, pytest
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 lint: $(VENV)/dev.stamp  ## Run ruff, mypy and import-linter alone
 	$(BIN)/ruff check .
@@ -26,6 +26,12 @@ format: $(VENV)/dev.stamp  ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+faults: $(VENV)/dev.stamp  ## Break paid runs on purpose, the long way: twenty kills, 10,000 reviews through every fault
+	REVIEWOPT_FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults
+
+soak: $(VENV)/dev.stamp  ## Ask a simulated endpoint for 30 minutes and watch memory, threads and connections
+	$(BIN)/python tests/benchmarks/soak.py --minutes 30
+
 bench: $(VENV)/dev.stamp  ## Measure speed, memory, accuracy and peers (needs DATA=folder of the tables named in configs/local)
 	-$(BIN)/python tests/benchmarks/speed.py --data $(DATA)
 	$(BIN)/python tests/benchmarks/classifier.py --data $(DATA)
@@ -34,12 +40,6 @@ bench: $(VENV)/dev.stamp  ## Measure speed, memory, accuracy and peers (needs DA
 
 train: $(VENV)/dev.stamp  ## Rebuild the packaged classifier (needs DATA=folder, as bench)
 	$(BIN)/python -m reviewopt.local.train --data $(DATA)
-
-schema: $(VENV)/dev.stamp  ## Rewrite the JSON Schema of run.json after its type changed
-	$(BIN)/python -c "import json, reviewopt.runs as r; print(json.dumps(r.json_schema(), indent=2))" > configs/run.schema.json
-
-wheel: $(VENV)/dev.stamp  ## Build the wheel into dist/
-	$(BIN)/python -m build --wheel
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
