@@ -26,10 +26,11 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))  # the tests' stand-in
 from fakes import FakePrediction, make_job, settings_of
 
 from reviewopt import config, load, pipeline
+from reviewopt.cache.asked import Batch, Kept
 from reviewopt.cache.keys import Contexts, ModelKey
 from reviewopt.cache.shelf import Shelf
 from reviewopt.cache.similar import Judge
-from reviewopt.cache.tiers import Batch, Cache
+from reviewopt.cache.tiers import Cache
 from reviewopt.text.normal import normalise
 from reviewopt.text.sharing import Sharing
 from reviewopt.text.sketch import sketch
@@ -147,10 +148,19 @@ def serve(cache: Cache, form: pl.Series, tally: Tally) -> npt.NDArray[np.uint8]:
     clock.append(time.process_time())
     missed = form.gather(np.flatnonzero(tier == ASKED))
     said, nobody = model.predict(missed), pl.repeat(None, len(missed), dtype=pl.String, eager=True)
-    price = pl.repeat(Decimal(PRICE_USD), len(missed), eager=True)
-    kept = pl.DataFrame({"cost_usd": price, "tenant": nobody, "review_id": nobody})
-    batch = Batch(form=missed, sketches=None, tenant=None)
-    cache.store(batch, said.label.astype(np.uint8), said.confidence, kept)
+    keeper = cache.keeper(
+        Batch(form=missed, sketches=None, tenant=None), pl.DataFrame({"tenant": nobody, "review_id": nobody})
+    )
+    if keeper is None:
+        raise RuntimeError("a model's answers are kept")
+    answers = zip(said.label.tolist(), said.confidence.tolist(), strict=True)
+    cache.store(
+        keeper,
+        [
+            Kept(at=at, label=label, confidence=sure, rest="", cost_usd=Decimal(PRICE_USD))
+            for at, (label, sure) in enumerate(answers)
+        ],
+    )
     clock.append(time.process_time())
     tally.cpu_s += np.diff(clock)
     tally.wall_s.append(time.perf_counter() - began_s)
