@@ -149,7 +149,7 @@ class Asking:
         try:
             yield from self.pool.ask(packs)
         except (ModelError, KeyboardInterrupt) as error:
-            raise type(error)(f"{error}. {after}") from error
+            raise type(error)(f"{error}. {after}" if str(error) else after) from error
 
     def survey(self, batch: Batch, kept: pl.DataFrame) -> Survey:
         """Count what `answer` would ask, for nothing."""

@@ -1,7 +1,7 @@
 """Our client beside others on the same simulated endpoint, with the same reviews, one request each.
 
     python tests/benchmarks/clients.py --mock PATH                        # installs the peers into a temporary folder
-    python tests/benchmarks/clients.py --mock PATH --peers /tmp/clients   # or into this one, which is kept
+    python tests/benchmarks/clients.py --mock PATH --peers FOLDER         # or into this one, which is kept
 
 The peers are the openai SDK called from threads, with its own retries and with ten, and Curator. Each run is a process
 of its own, started with the peers' Python or ours, whose whole time counts. Curator is told the
