@@ -94,12 +94,6 @@ def shuffled(n: int, seed: int) -> I64:
     return np.random.default_rng(seed).permutation(n).astype(np.int64)
 
 
-def halves(positions: I64) -> tuple[I64, I64]:
-    """Split a pack that was not answered well into two; the first is the larger one of an odd number."""
-    middle = (len(positions) + 1) // 2
-    return positions[:middle], positions[middle:]
-
-
 def _by_tenant(order: I64, tenant_code: I64 | None) -> Iterator[I64]:
     if tenant_code is None:
         yield order

@@ -320,7 +320,10 @@ def test_a_table_that_is_named_twice_is_read_once_with_a_note() -> None:
         assert table.names == ("in/a.csv", "in/b.csv")
         assert table.n_rows is None
         assert "in/a.csv is left out: it is read already, as in/a.csv" in table.notes
-        assert any(note.endswith("is left out: it is read already, as in/b.csv") for note in table.notes)
+        assert any(
+            note.startswith(str(Path.cwd())[:12]) and note.endswith("is left out: it is read already, as in/b.csv")
+            for note in table.notes
+        )
         assert len(pl.concat([chunk.table for chunk in table.chunks()])) == 8
 
 

@@ -174,10 +174,3 @@ def test_a_shuffle_is_the_same_for_the_same_seed_and_another_for_another() -> No
     assert pack.shuffled(1000, 3).tolist() == pack.shuffled(1000, 3).tolist()
     assert pack.shuffled(1000, 3).tolist() != pack.shuffled(1000, 4).tolist()
     assert pack.shuffled(1000, 3).tolist() != list(range(1000))
-
-
-@given(st.lists(st.integers(), max_size=20, unique=True))
-def test_halves_are_the_whole_and_the_first_is_the_larger(positions: list[int]) -> None:
-    first, second = pack.halves(np.array(positions, dtype=object))
-    assert [*first, *second] == positions
-    assert 0 <= len(first) - len(second) <= 1

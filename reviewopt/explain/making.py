@@ -23,7 +23,6 @@ from reviewopt.runs import Home, Run
 from reviewopt.text import normal
 
 MOST_ROWS: Final = 10
-_SPEND: Final = "spend"
 _CACHED: Final = ("l1", "l2", "l3")
 
 
@@ -61,7 +60,7 @@ def explain(
     """
     run = runs.read(record)
     labelled = open_labelled(output or place_of(record, run), run)
-    kept = Kept(folder=home.path / FOLDER, archive=archive, spend=home.path / _SPEND)
+    kept = Kept(folder=home.path / FOLDER, archive=archive, spend=home.path / budget.FOLDER)
     rows = labelled.of_id(review_id)
     if not rows:
         raise InputError(_unknown(run, review_id, labelled))

@@ -73,15 +73,7 @@ def test_under_a_limit_nothing_is_lost_and_it_is_found_out_within_few_round_trip
         (1, CROWD, 0.02),
         (2, CROWD, 0.03),
         (1, RATE, 0.02),
-        pytest.param(
-            2,
-            RATE,
-            0.03,
-            marks=pytest.mark.xfail(
-                strict=False,
-                reason="3.7 % where Retry-After is always .1 s; 1.2 % where it is exact (benchmarks/asking.py)",
-            ),
-        ),
+        (2, RATE, 0.03),
     ],
 )
 def test_under_a_limit_little_is_refused(

@@ -51,7 +51,7 @@ def named(_: int, texts: Sequence[str]) -> str | None:
 def test_all_are_labelled_through_mixed_faults_and_only_what_is_missing_is_asked_again(
     tmp_path: Path, reply: str
 ) -> None:
-    texts = texts_of(10_000 if LONG else 500)
+    texts = texts_of(10_000 if LONG else 1000)
     with Endpoint(faults=MIXED, retry_after_s=0.01) as endpoint:
         prepare(tmp_path, endpoint, texts, model={"reply": reply})
         done = run(tmp_path)
@@ -60,8 +60,7 @@ def test_all_are_labelled_through_mixed_faults_and_only_what_is_missing_is_asked
     assert is_each_answered_once(endpoint, texts)
     stats = endpoint.stats()
     n_packs = len(texts) // PACK
-    slack = max(0.05 * n_packs, 5)  # of 50 packs a share says little: one that is spoiled twice is halved
-    assert stats.n_requests <= n_packs + sum(stats.faults.values()) + slack
+    assert stats.n_requests <= n_packs + sum(stats.faults.values()) + 0.05 * n_packs
     assert sum(stats.faults.values()) > 0.1 * n_packs
 
 
