@@ -23,7 +23,7 @@ from reviewopt.dedup.spread import NO_LABEL, Fresh
 from reviewopt.errors import ModelError
 from reviewopt.job import Job, Paid
 from reviewopt.pricing import Naive, form_of, text_room
-from reviewopt.runs import AskRecord, Failure, Tokens
+from reviewopt.record import AskRecord, Failure, Tokens
 from reviewopt.text.complexity import complexity
 from reviewopt.text.prompt_copy import prompt_copy, shorten
 

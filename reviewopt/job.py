@@ -15,13 +15,15 @@ from reviewopt import runs
 from reviewopt.budget import Purse
 from reviewopt.cache.refusals import Refusals
 from reviewopt.cache.tiers import Cache
-from reviewopt.config import Config, Setting
+from reviewopt.config import Setting
 from reviewopt.data import SOURCES, Alert
 from reviewopt.errors import UsageError
 from reviewopt.load import Table
 from reviewopt.models.protocol import Model
 from reviewopt.prices import Price
+from reviewopt.record import ModelRecord, Plan
 from reviewopt.runs import Recorder
+from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 from reviewopt.write import Output
@@ -71,7 +73,7 @@ class Local:
     """
 
     predictor: Predictor
-    record: runs.ModelRecord
+    record: ModelRecord
     price_usd: Decimal
     source: str = "local"
 
@@ -92,7 +94,7 @@ class Paid:
     """
 
     model: Model
-    record: runs.ModelRecord
+    record: ModelRecord
     price: Price
     purse: Purse
     encoding: tiktoken.Encoding
@@ -134,7 +136,7 @@ class Job:
     settings: tuple[Setting, ...]
     notes: list[str]
     is_naive: bool = False
-    plan: runs.Plan | None = None
+    plan: Plan | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:

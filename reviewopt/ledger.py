@@ -12,14 +12,14 @@ from typing import Final, Self
 import numpy as np
 import polars as pl
 
-from reviewopt import runs
+from reviewopt import record, runs
 from reviewopt.accuracy import Accuracy, Tally
 from reviewopt.asking import Asking, text_bytes
 from reviewopt.data import GroupCounts
 from reviewopt.dedup.groups import Groups
 from reviewopt.errors import InputError
 from reviewopt.job import Job, Local
-from reviewopt.runs import Run
+from reviewopt.record import Cost, Input, Run, Status
 
 _SAVE_EVERY_S: Final = 1.0
 _LIBRARIES: Final = ("numpy", "polars", "msgspec", "diskcache", "rapidfuzz")
@@ -56,7 +56,7 @@ class Ledger:
     ) -> None:
         try:
             if error is not None:
-                status: runs.Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                status: Status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
                 with suppress(InputError):  # the first error counts
                     self._job.recorder.save(self._record(status, error=str(error) or type(error).__name__))
         finally:
@@ -104,13 +104,13 @@ class Ledger:
         self._job.recorder.save(run)
         return run
 
-    def _record(self, status: runs.Status, error: str | None = None) -> Run:
+    def _record(self, status: Status, error: str | None = None) -> Run:
         job, wall_s = self._job, self._job.recorder.wall_s
         n_asked = self.n_rows - self._by_source["empty"]
         n_reused = sum(self._by_source[name] for name in _SAVING)
         n_hits = sum(self._by_source[name] for name in ("l1", "l2", "l3"))
         return Run(
-            schema_version=runs.SCHEMA_VERSION,
+            schema_version=record.SCHEMA_VERSION,
             run_id=job.recorder.run_id,
             status=status,
             error=error,
@@ -118,7 +118,7 @@ class Ledger:
             finished_at=None if status == "unfinished" else runs.now(),
             versions=runs.versions(_LIBRARIES),
             machine=runs.this_machine(),
-            input=runs.Input(names=job.table.names, columns=asdict(job.table.columns), fingerprint=self._fingerprint),
+            input=Input(names=job.table.names, columns=asdict(job.table.columns), fingerprint=self._fingerprint),
             output=str(job.output.path),
             output_columns=dict(job.names),
             task=job.task.name,
@@ -149,13 +149,13 @@ class Ledger:
             accuracy=self._accuracy,
         )
 
-    def _cost(self, wall_s: float) -> runs.Cost:
+    def _cost(self, wall_s: float) -> Cost:
         per_hour = Decimal(str(self._job.config.machine.usd_per_hour))
         saved = {name: self._naive_usd(name) for name in _SAVING}
         asked = [name for name in self._by_source if name not in {*_SAVING, "empty", "failed"}]
         alone = sum((self._naive_usd(name) for name in asked), Decimal(0))
         saved["packs"] = Decimal(0) if self._job.is_naive else alone - self._answered_usd
-        return runs.Cost(
+        return Cost(
             naive_usd=f"{self._answered_usd + sum(saved.values()):f}",
             saved_usd={name: f"{usd:f}" for name, usd in saved.items()},
             answers_usd=f"{self._cost_usd:f}",

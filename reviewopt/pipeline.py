@@ -17,7 +17,7 @@ from reviewopt.dedup.spread import Answers
 from reviewopt.job import Job, OnProgress, Paid
 from reviewopt.ledger import Ledger
 from reviewopt.load import Chunk, Table
-from reviewopt.runs import Run
+from reviewopt.record import Run
 from reviewopt.text import normal
 from reviewopt.text.prompt_copy import blank
 

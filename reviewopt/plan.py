@@ -9,7 +9,7 @@ from reviewopt.budget import History
 from reviewopt.data import Usage
 from reviewopt.job import Paid
 from reviewopt.pipeline import Surveyed
-from reviewopt.runs import Plan, Range, UsdRange
+from reviewopt.record import Plan, Range, UsdRange
 
 SCHEMA_VERSION: Final = 1
 # How far an endpoint's tokens may lie from ours: other vocabularies count English 15 % apart, and replies vary more.

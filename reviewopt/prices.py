@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from reviewopt.config import ModelSettings, OwnPrice, packaged
+from reviewopt.config import packaged
 from reviewopt.data import Frozen, Usage
 from reviewopt.errors import InputError, UsageError
+from reviewopt.settings import ModelSettings, OwnPrice
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider

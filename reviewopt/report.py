@@ -9,7 +9,7 @@ import msgspec
 
 from reviewopt import runs
 from reviewopt.data import Frozen
-from reviewopt.runs import Run
+from reviewopt.record import Run
 
 SCHEMA_VERSION: Final = 2
 State = Literal["running", "killed", "done", "failed", "interrupted"]

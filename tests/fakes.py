@@ -29,7 +29,9 @@ from reviewopt.dedup.spread import answer_schema
 from reviewopt.job import Job, Local, Paid, Predictor, source_names
 from reviewopt.models.scripted import Scripted
 from reviewopt.prices import Price, Rate
-from reviewopt.runs import Home, ModelRecord, Run
+from reviewopt.record import ModelRecord, Run
+from reviewopt.runs import Home
+from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text import normal
 from reviewopt.text.sharing import Sharing
@@ -63,7 +65,7 @@ class FakeModel:
         return FakePrediction(size % 3, (size % 7 / 7).astype(np.float32), size % 5 == 0)
 
 
-def settings_of(values: Mapping[str, str | bool | int | float | None] | None = None) -> config.Config:
+def settings_of(values: Mapping[str, str | bool | int | float | None] | None = None) -> Config:
     """The settings that a run would have, with these changed."""
     return config.load(values or {}, environment={})[0]
 

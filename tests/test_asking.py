@@ -23,7 +23,7 @@ from reviewopt.data import Reply, Request, Usage
 from reviewopt.errors import InputError, ModelError
 from reviewopt.job import OnAsked, Paid
 from reviewopt.models.scripted import Fault, Scripted
-from reviewopt.runs import AskRecord, Run
+from reviewopt.record import AskRecord, Run
 
 REQUEST_USD = Decimal("0.001")
 # Nothing is shared between texts that are alike: what is asked is what the tests say.

@@ -19,12 +19,13 @@ from conftest import Run
 from fakes import PAID, FakeModel, make_job
 from rich.console import Console
 
-from reviewopt import config, explain, load, pipeline, runs
+from reviewopt import config, explain, load, pipeline
 from reviewopt.cache import shelf
 from reviewopt.errors import InputError
 from reviewopt.explain import Explained, Explanation
 from reviewopt.load import ColumnChoice
 from reviewopt.models.scripted import Scripted
+from reviewopt.record import Run as Record
 from reviewopt.render import explain as render
 from reviewopt.runs import Home
 
@@ -32,7 +33,7 @@ KETTLE = "I bought this kettle for my mother last winter and she loves it, it bo
 PACKED = {"pack.fixed": 500}
 
 
-def label(folder: Path, rows: Sequence[dict[str, Any]], output: str = "out.parquet", **options: Any) -> runs.Run:
+def label(folder: Path, rows: Sequence[dict[str, Any]], output: str = "out.parquet", **options: Any) -> Record:
     """Label rows of `id` and `text` with the fake model, or of what they hold."""
     source = folder / "in.parquet"
     pl.DataFrame(rows).write_parquet(source)

@@ -15,6 +15,7 @@ from reviewopt import config, job, load, pipeline, runs
 from reviewopt.data import SOURCES
 from reviewopt.errors import InputError, UsageError
 from reviewopt.local import classifier
+from reviewopt.record import ModelRecord
 
 SAME_FOLDER = [HealthCheck.function_scoped_fixture]
 TEXTS = st.lists(
@@ -290,7 +291,7 @@ def test_a_paid_model_never_has_the_name_of_another_source(tmp_path: Path, sourc
 
 
 def test_a_price_has_no_more_places_than_the_cost_of_a_row() -> None:
-    record = runs.ModelRecord(name="fake", is_paid=False, sha256="0" * 64, languages=())
+    record = ModelRecord(name="fake", is_paid=False, sha256="0" * 64, languages=())
     assert job.Local(predictor=FakeModel(), record=record, price_usd=Decimal("1e-12")).source == "local"
     with pytest.raises(ValueError, match="more than twelve places"):
         job.Local(predictor=FakeModel(), record=record, price_usd=Decimal("1.5e-12"))

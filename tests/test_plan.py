@@ -28,7 +28,7 @@ from reviewopt.models.protocol import Limits
 from reviewopt.models.scripted import Scripted
 from reviewopt.pipeline import Surveyed
 from reviewopt.prices import Price, Rate
-from reviewopt.runs import Plan, Run
+from reviewopt.record import Plan, Run
 from reviewopt.text.sharing import Sharing
 
 SAID = """the kettle was broken and I do not like it at all however my mother said that although expensive 5 stars

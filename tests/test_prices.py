@@ -17,9 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reviewopt import prices
-from reviewopt.config import ModelSettings, OwnPrice
 from reviewopt.data import Usage
 from reviewopt.errors import UsageError
+from reviewopt.settings import ModelSettings, OwnPrice
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKENS = st.integers(0, 2_000_000)

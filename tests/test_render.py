@@ -11,8 +11,9 @@ import pytest
 from fakes import process
 from rich.console import Console
 
-from reviewopt import config, report, runs
+from reviewopt import config, report
 from reviewopt.accuracy import Estimate
+from reviewopt.record import Machine
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.report import Report
@@ -47,7 +48,7 @@ def made(tmp_path: Path) -> Report:
         started_at="2026-01-02T03:04:05+00:00",
         finished_at="2026-01-02T03:04:06+00:00",
         versions={"reviewopt": "0"},
-        machine=runs.Machine(system="Linux x86_64", n_cores=2, python="3"),
+        machine=Machine(system="Linux x86_64", n_cores=2, python="3"),
         input=msgspec.structs.replace(run.input, names=("in.csv",)),
         output="out.parquet",
         stage_s={"load": 0.25},

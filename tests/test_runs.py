@@ -11,6 +11,7 @@ from fakes import process
 from reviewopt import report, runs
 from reviewopt.config import packaged
 from reviewopt.errors import InputError
+from reviewopt.record import json_schema
 
 
 @pytest.fixture
@@ -28,11 +29,11 @@ def test_a_record_meets_the_committed_schema(record: Path) -> None:
 
 def test_the_committed_schema_is_the_types_schema() -> None:
     committed = json.loads(packaged("configs", "run.schema.json").read_text())
-    assert committed == runs.json_schema(), "rewrite configs/run.schema.json: CONTRIBUTING.md says how"
+    assert committed == json_schema(), "rewrite configs/run.schema.json: CONTRIBUTING.md says how"
 
 
 def test_the_schema_demands_every_key() -> None:
-    definition = runs.json_schema()["$defs"]["Run"]  # type: ignore[index]
+    definition = json_schema()["$defs"]["Run"]  # type: ignore[index]
     assert set(definition["required"]) == set(definition["properties"])
 
 

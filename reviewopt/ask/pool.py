@@ -24,10 +24,10 @@ from reviewopt.ask.pace import Pace
 from reviewopt.ask.paying import Paying, Sent
 from reviewopt.budget import Refusal
 from reviewopt.check import check
-from reviewopt.config import AskSettings
 from reviewopt.data import Question, Reply, Request
 from reviewopt.errors import ModelError
 from reviewopt.models.protocol import Model
+from reviewopt.settings import AskSettings
 from reviewopt.task import Task
 
 # How often a loop that waits looks whether it shall stop.

@@ -16,8 +16,8 @@ from reviewopt.cache.index import ExactIndex, Hits, answers_of, key_words
 from reviewopt.cache.keys import is_of_a_model
 from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.similar import Judge, Matches, Queries, SimilarArchive
-from reviewopt.config import ArchiveSettings
 from reviewopt.errors import InputError
+from reviewopt.settings import ArchiveSettings
 from reviewopt.text.sharing import Sharing
 
 FOLDER = "cache"

@@ -14,10 +14,10 @@ from reviewopt import runs
 from reviewopt.cache import popularity, refusals
 from reviewopt.cache.archive import Archive
 from reviewopt.cache.upkeep import known_contexts
-from reviewopt.config import CacheSettings
 from reviewopt.data import Frozen
 from reviewopt.errors import InputError
 from reviewopt.runs import Home
+from reviewopt.settings import CacheSettings
 
 SCHEMA_VERSION: Final = 1
 _TIERS: Final = ("l1", "l2", "l3")

@@ -29,7 +29,7 @@ from reviewopt.cache.memory import Held, Memory
 from reviewopt.cache.others import Others
 from reviewopt.cache.shelf import Shelf
 from reviewopt.cache.similar import Judge, Matches, Popular, Queries, Signer, sketched
-from reviewopt.config import CacheSettings
+from reviewopt.settings import CacheSettings
 
 __all__ = ["Batch", "Cache", "Found"]
 

@@ -18,12 +18,13 @@ from reviewopt.cache.history import History
 from reviewopt.cache.shelf import Shelf
 from reviewopt.cli import opening
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, QuietOption, console
-from reviewopt.config import Config
 from reviewopt.data import ROLES
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load import Table
+from reviewopt.record import Run
 from reviewopt.render import cache as render
-from reviewopt.runs import Home, Run
+from reviewopt.runs import Home
+from reviewopt.settings import Config
 from reviewopt.task import Task
 
 _COLUMN: Final = "COLUMN"

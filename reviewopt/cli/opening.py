@@ -15,12 +15,13 @@ from rich.text import Text
 from reviewopt.cache import shelf as shelf_module
 from reviewopt.cache.keys import Contexts
 from reviewopt.cache.tiers import Cache
-from reviewopt.config import Config
 from reviewopt.data import ROLES
 from reviewopt.errors import InputError, ModelError, UsageError
 from reviewopt.load import ColumnChoice, Table, open_table
 from reviewopt.local.classifier import Classifier
-from reviewopt.runs import Home, ModelRecord
+from reviewopt.record import ModelRecord
+from reviewopt.runs import Home
+from reviewopt.settings import Config
 from reviewopt.task import Task
 
 STDIN: Final = "-"

@@ -11,7 +11,7 @@ from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
-from reviewopt import budget, plan, prices, runs, tokens
+from reviewopt import budget, plan, prices, tokens
 from reviewopt.alerts import Alerts
 from reviewopt.budget import Purse
 from reviewopt.cache import shelf as shelf_module
@@ -20,15 +20,16 @@ from reviewopt.cache.refusals import Refusals
 from reviewopt.cache.shelf import FOLDER
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
-from reviewopt.config import Config
 from reviewopt.errors import BudgetError, ModelError
 from reviewopt.job import Job, OnAsked, OnProgress, Paid
 from reviewopt.models.kinds import open_model, parse_spec, unanswerable
 from reviewopt.models.protocol import Model
 from reviewopt.pipeline import survey
 from reviewopt.pricing import text_room
+from reviewopt.record import ModelRecord, Plan, Run
 from reviewopt.render.parts import usd
-from reviewopt.runs import Home, ModelRecord, Plan, Recorder
+from reviewopt.runs import Home, Recorder
+from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.prompt_copy import PROMPT_COPY_VERSION
 from reviewopt.text.sharing import Sharing
@@ -204,7 +205,7 @@ def consent(made: Plan, config: Config, *, yes: bool, ask: Callable[[str], bool]
     )
 
 
-def unanswered(run: runs.Run) -> Sequence[str]:
+def unanswered(run: Run) -> Sequence[str]:
     """Say what stayed unanswered and why, a line a reason."""
     if run.asked is None or not run.n_by_source["failed"]:
         return ()

@@ -18,8 +18,8 @@ from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, c
 from reviewopt.cli.processing import Choices
 from reviewopt.config import Setting
 from reviewopt.errors import UsageError
+from reviewopt.record import Plan, Run
 from reviewopt.render import asking, terminal
-from reviewopt.runs import Plan, Run
 from reviewopt.task import Task
 
 _COLUMN = "COLUMN"

@@ -15,14 +15,16 @@ from reviewopt import pipeline, write
 from reviewopt.cli import opening, opening_paid
 from reviewopt.cli.output import console
 from reviewopt.cli.stopping import Stopping
-from reviewopt.config import Config, Setting
+from reviewopt.config import Setting
 from reviewopt.dedup.spread import answer_schema
 from reviewopt.errors import BudgetError, ModelError
 from reviewopt.job import Job, Local, NearMode, Paid, price_of_a_local_answer, source_names
 from reviewopt.load import Table
+from reviewopt.record import Plan, Run
 from reviewopt.render import asking
 from reviewopt.render.progress import ProgressDisplay
-from reviewopt.runs import Home, Plan, Recorder, Run
+from reviewopt.runs import Home, Recorder
+from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 

@@ -19,7 +19,8 @@ from reviewopt.explain.copies import Shared
 from reviewopt.explain.stored import Hit, Kept
 from reviewopt.explain.table import OTHER, Labelled, open_labelled, place_of
 from reviewopt.explain.values import SCHEMA_VERSION, Explained, Explanation, Failed, Sent, Stored
-from reviewopt.runs import Home, Run
+from reviewopt.record import Run
+from reviewopt.runs import Home
 from reviewopt.text import normal
 
 MOST_ROWS: Final = 10

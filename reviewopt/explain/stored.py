@@ -18,7 +18,7 @@ from reviewopt.cache.similar import Judge, Queries, Signer, SimilarArchive, sket
 from reviewopt.cache.upkeep import known_contexts
 from reviewopt.data import SOURCES
 from reviewopt.explain.values import Stored
-from reviewopt.runs import Run
+from reviewopt.record import Run
 from reviewopt.text.nearby import verify
 from reviewopt.text.sharing import Sharing
 

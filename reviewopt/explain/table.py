@@ -13,7 +13,7 @@ import polars as pl
 from reviewopt import runs, write
 from reviewopt.errors import InputError
 from reviewopt.load.source import reading
-from reviewopt.runs import Run
+from reviewopt.record import Run
 from reviewopt.text import normal
 
 OTHER: Final = "other:"

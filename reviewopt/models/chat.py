@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import msgspec
 
-from reviewopt.config import ModelSettings
 from reviewopt.data import Question, Reply, Request
 from reviewopt.errors import ModelError, UsageError
 from reviewopt.models import chat_form, chat_prompt, chat_reply
@@ -19,6 +18,7 @@ from reviewopt.models.chat_form import Form, Memory
 from reviewopt.models.http import Client
 from reviewopt.models.protocol import Limits
 from reviewopt.models.reasons import Caller
+from reviewopt.settings import ModelSettings
 from reviewopt.task import Task
 
 _PATH: Final = "/chat/completions"

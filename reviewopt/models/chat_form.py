@@ -11,9 +11,9 @@ from typing import Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from reviewopt.config import ModelSettings
 from reviewopt.data import Frozen
 from reviewopt.models.chat_prompt import Style
+from reviewopt.settings import ModelSettings
 
 _STYLES: Final[tuple[Style, ...]] = ("schema", "json", "lines")
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
-from reviewopt.config import ModelSettings
 from reviewopt.data import SOURCES
 from reviewopt.errors import UsageError
 from reviewopt.models.chat import open_chat
 from reviewopt.models.protocol import Model
+from reviewopt.settings import ModelSettings
 from reviewopt.task import Choice, Predicate, Score, Task, Text
 
 _OPENAI: Final = "openai:"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from reviewopt.record import AskRecord, Plan, Range, UsdRange
 from reviewopt.render.parts import plain, table, usd
-from reviewopt.runs import AskRecord, Plan, Range, UsdRange
 
 _REUSED = ("exact", "near", "l1", "l2", "l3")
 

@@ -14,10 +14,10 @@ from rich.text import Text
 from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
 from reviewopt.data import GroupCounts
+from reviewopt.record import Run
 from reviewopt.render import asking
 from reviewopt.render.parts import percent, plain, table, usd
 from reviewopt.report import Report
-from reviewopt.runs import Run
 
 _BAR_WIDTH: Final = 8
 _MOST_GROUPS: Final = 6

@@ -22,6 +22,7 @@ from reviewopt.ask.pool import Pool
 from reviewopt.budget import Purse
 from reviewopt.data import Question
 from reviewopt.models.kinds import open_model
+from reviewopt.settings import ModelSettings, OwnPrice
 
 N_WORDS = 15
 SEED = 15
@@ -72,9 +73,9 @@ def ask(options: Figures) -> Figures:
     CPU is this process's from the first request to the last answer, all threads, without start-up.
     """
     merged = config.load({"ask.threads": options["threads"], "ask.model": MODEL}, environment={})[0]
-    own = config.ModelSettings(
+    own = ModelSettings(
         model="small", base_url=options["url"], simulated=True, logprobs=options["logprobs"],
-        price=config.OwnPrice(input_usd=0.05, output_usd=0.4),
+        price=OwnPrice(input_usd=0.05, output_usd=0.4),
     )  # fmt: skip
     task, home = config.load_task("sentiment"), Path(options["home"])
     questions = [Question(at=at, text=text, n_tokens=20) for at, text in enumerate(texts_of(options["rows"]))]

@@ -24,8 +24,8 @@ from reviewopt.cache.keys import Contexts, ModelKey, Source, make_keys
 from reviewopt.cache.shelf import Shelf
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
-from reviewopt.config import CacheSettings
 from reviewopt.data import COST_DTYPE
+from reviewopt.settings import CacheSettings
 from reviewopt.task import Score, Task, Text, rest_json
 from reviewopt.text.sharing import Sharing
 from reviewopt.text.sketch import sketch

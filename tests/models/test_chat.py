@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from served import Asked, Served, http, serve
 from test_chat_prompt import ANY_TEXT, REVIEW, SENTIMENT
 
-from reviewopt.config import ModelSettings
 from reviewopt.data import Question
 from reviewopt.models import chat_prompt
 from reviewopt.models.chat import Chat, open_chat
+from reviewopt.settings import ModelSettings
 from reviewopt.task import Task
 
 CANARY = "sk-canary-0123456789"

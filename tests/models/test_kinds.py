@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from test_chat_prompt import REVIEW, SENTIMENT
 
-from reviewopt.config import ModelSettings
 from reviewopt.errors import ModelError, UsageError
 from reviewopt.models import kinds
 from reviewopt.models.protocol import Model
+from reviewopt.settings import ModelSettings
 
 SMALL = ModelSettings(model="small-1", base_url="https://h.example/v1", api_key_env="MY_KEY")
 

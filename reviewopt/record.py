@@ -1,0 +1,195 @@
+"""What the record of a run holds; every key is always there, money is a decimal string, rates are 0 to 1."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Final, Literal
+
+import msgspec
+
+from reviewopt.accuracy import Accuracy
+from reviewopt.config import Setting
+from reviewopt.data import Alert, Frozen, GroupCounts
+
+SCHEMA_VERSION: Final = 3
+Status = Literal["unfinished", "done", "failed", "interrupted"]
+
+
+class Machine(Frozen, frozen=True, kw_only=True):
+    """Where the run ran."""
+
+    system: str
+    n_cores: int
+    python: str
+
+
+class Input(Frozen, frozen=True, kw_only=True):
+    """The tables read. `fingerprint` is of their content, null until all was read."""
+
+    names: tuple[str, ...]
+    columns: dict[str, str | None]
+    fingerprint: str | None
+
+
+class ModelRecord(Frozen, frozen=True, kw_only=True):
+    """The model that answered; `languages` are those it was trained on, none where that is not known."""
+
+    name: str
+    is_paid: bool
+    sha256: str | None
+    languages: tuple[str, ...]
+
+
+class Cost(Frozen, frozen=True, kw_only=True):
+    """USD as decimal strings: what the answers cost, as in the output's cost column, and what the machine cost.
+
+    `naive_usd` is what the same model would have cost, one request a row, for every row with something to ask: what was
+    paid and what each kind of reuse and packing (`packs`) saved add up to it. Of a paid model it is an estimate, from
+    the rows' bytes and the tokens counted in this run.
+    """
+
+    naive_usd: str
+    saved_usd: dict[str, str]
+    answers_usd: str
+    machine_usd: str
+    machine_usd_per_hour: str
+
+
+class Tokens(Frozen, frozen=True, kw_only=True):
+    """Tokens as the endpoint counted them: `input` holds `cached` and `cache_write`, `output` holds `reasoning`."""
+
+    input: int
+    cached: int
+    cache_write: int
+    output: int
+    reasoning: int
+
+
+class Range(Frozen, frozen=True, kw_only=True):
+    """What is expected, and from where to where."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class UsdRange(Frozen, frozen=True, kw_only=True):
+    """What is expected to be spent, and from where to where, as decimal strings."""
+
+    low: str
+    expected: str
+    high: str
+
+
+class Plan(Frozen, frozen=True, kw_only=True):
+    """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out."""
+
+    schema_version: int
+    n_rows: int
+    n_by_source: dict[str, int]
+    n_asked: int
+    n_requests: int
+    input_tokens: Range
+    output_tokens: Range
+    usd: UsdRange
+    seconds: Range
+    naive_usd: str
+    naive_requests: int
+    basis: str
+
+
+class AskRecord(Frozen, frozen=True, kw_only=True):
+    """What asking the model took.
+
+    `outcomes` counts requests by how they ended; `n_asked` counts reviews in requests, `n_asked_again` those of them
+    that had been asked before. `spent_usd` is what the ledger charged this run; `no_reply_usd` is the part of it that
+    stays reserved for requests without a reply. `n_over_budget` reviews were left because of a budget; `failures`
+    counts all by reason. `reply_s` is the mean, `waited_s` how long the endpoint asked everybody to wait.
+    """
+
+    endpoint: str
+    is_simulated: bool
+    price: str
+    n_requests: int
+    outcomes: dict[str, int]
+    n_asked: int
+    n_asked_again: int
+    mean_pack_size: float | None
+    n_shortened: int
+    n_over_budget: int
+    failures: dict[str, int]
+    tokens: Tokens
+    spent_usd: str
+    no_reply_usd: str
+    budget_usd: str | None
+    reply_s: float | None
+    waited_s: float
+    most_in_flight: int
+    alerts: tuple[Alert, ...]
+
+
+class Failure(Frozen, frozen=True, kw_only=True):
+    """A review that was asked and stayed unanswered, as `failures.jsonl` keeps it.
+
+    `is_of_text`: the reason lies in the review, so that later runs leave it alone unless they are told to retry.
+    """
+
+    review_id: str | None
+    tenant: str | None
+    reason: str
+    n_tries: int
+    is_of_text: bool
+
+
+class Run(Frozen, frozen=True, kw_only=True):
+    """The record of one run; every key is always there.
+
+    `hit_rate` is (l1 + l2 + l3) / questions looked up, `reuse_rate` (exact + near + l1 + l2 + l3) / rows that ask
+    something. `n_given` questions have the answer of a person or of labelled history.
+    """
+
+    schema_version: int
+    run_id: str
+    status: Status
+    error: str | None
+    started_at: str
+    finished_at: str | None
+    versions: dict[str, str]
+    machine: Machine
+    input: Input
+    output: str
+    output_columns: dict[str, str]
+    task: str
+    model: ModelRecord
+    config: tuple[Setting, ...]
+    notes: tuple[str, ...]
+    near: str
+    scope: str
+    n_rows: int
+    n_questions: int
+    n_looked_up: int
+    n_given: int
+    n_near_without_language: int
+    n_outside_languages: int
+    n_by_source: dict[str, int]
+    n_by_label: dict[str, int]
+    groups: GroupCounts
+    reuse_rate: float | None
+    hit_rate: float | None
+    stage_s: dict[str, float]
+    wall_s: float
+    cpu_s: float
+    peak_memory_bytes: int
+    reviews_per_s: float | None
+    cost: Cost
+    asked: AskRecord | None
+    plan: Plan | None
+    accuracy: Accuracy | None
+
+
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema of run.json; `configs/run.schema.json` is its committed form."""
+    schema = msgspec.json.schema(Run)
+    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

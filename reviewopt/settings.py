@@ -1,0 +1,181 @@
+"""What can be set, each with its type and bounds; `configs/default.toml` has the defaults and a sentence on each."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from reviewopt.data import Frozen
+
+
+class ProcessSettings(Frozen, frozen=True, kw_only=True):
+    """How a table is labelled."""
+
+    task: str
+    local_model: str
+    chunk_rows: Annotated[int, Meta(ge=1)]
+    threads: Annotated[int, Meta(ge=0)]
+    limit: Annotated[int, Meta(ge=0)]
+
+
+class ColumnSettings(Frozen, frozen=True, kw_only=True):
+    """Which column plays which role: a name, `none`, or empty for "find it"."""
+
+    text: str
+    title: str
+    id: str
+    label: str
+    tenant: str
+    category: str
+    label_map: str
+
+
+class MachineSettings(Frozen, frozen=True, kw_only=True):
+    """What this machine costs in USD an hour, and how many local answers a second that buys on one core."""
+
+    usd_per_hour: Annotated[float, Meta(ge=0, le=1e6)]
+    local_reviews_per_s: Annotated[int, Meta(ge=1)]
+
+
+class DedupSettings(Frozen, frozen=True, kw_only=True):
+    """What is done with near copies; `threshold` is a rapidfuzz ratio, 0 to 100."""
+
+    near: Literal["", "off", "report", "share"]
+    threshold: Annotated[float, Meta(ge=70, le=100)]
+
+
+class MemorySettings(Frozen, frozen=True, kw_only=True):
+    """The first tier: exact, in memory."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=1)]
+
+
+class SimilarSettings(Frozen, frozen=True, kw_only=True):
+    """The second tier, and how similar a text must be in any tier; `threshold` is a rapidfuzz ratio, 0 to 100."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=1)]
+    threshold: Annotated[float, Meta(ge=70, le=100)]
+
+
+class ArchiveSettings(Frozen, frozen=True, kw_only=True):
+    """The third tier, on disk. 0 entries: unbounded."""
+
+    enabled: bool
+    max_entries: Annotated[int, Meta(ge=0)]
+    eviction: Literal["lru", "lfu", "fifo"]
+    similar: bool
+    compress_above_bytes: Annotated[int, Meta(ge=0)]
+
+
+class CacheSettings(Frozen, frozen=True, kw_only=True):
+    """Which answers are kept, for how long (0 days: for ever), and who shares them."""
+
+    scope: Literal["", "shared", "isolated"]
+    ttl_days: Annotated[float, Meta(ge=0, le=36_500)]
+    memory: MemorySettings
+    similar: SimilarSettings
+    archive: ArchiveSettings
+
+
+class AskSettings(Frozen, frozen=True, kw_only=True):
+    """How a model is asked: which, over how many threads, and how long and how often it is tried."""
+
+    model: str
+    threads: Annotated[int, Meta(ge=1, le=1024)]
+    deadline_s: Annotated[float, Meta(gt=0, le=3600)]
+    most_tries: Annotated[int, Meta(ge=1, le=20)]
+    most_attempts: Annotated[int, Meta(ge=1, le=100)]
+    cooldown_s: Annotated[float, Meta(ge=0, le=600)]
+
+
+class PackSettings(Frozen, frozen=True, kw_only=True):
+    """How many reviews go into a request; `fixed` 0: by their complexity, about `size`."""
+
+    size: Annotated[int, Meta(ge=10, le=500)]
+    fixed: Annotated[int, Meta(ge=0, le=500)]
+
+
+class PromptSettings(Frozen, frozen=True, kw_only=True):
+    """What of a review goes into the prompt."""
+
+    most_review_tokens: Annotated[int, Meta(ge=50)]
+    redact: bool
+
+
+class BudgetSettings(Frozen, frozen=True, kw_only=True):
+    """What may be spent, in USD; infinite: no bound."""
+
+    usd: Annotated[float, Meta(ge=0)]
+    per_day_usd: Annotated[float, Meta(ge=0)]
+    ask_above_usd: Annotated[float, Meta(ge=0)]
+
+
+class AlertSettings(Frozen, frozen=True, kw_only=True):
+    """At which percentages of a budget somebody is told, and how."""
+
+    at_percent: str
+    webhook: str
+    command: str
+
+
+class OwnPrice(Frozen, frozen=True, kw_only=True):
+    """USD a million tokens."""
+
+    input_usd: Annotated[float, Meta(ge=0, le=1e6)]
+    output_usd: Annotated[float, Meta(ge=0, le=1e6)]
+    cached_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+    cache_write_usd: Annotated[float, Meta(ge=0, le=1e6)] | None = None
+
+
+# Of capitals alone, so that a key that was put where its variable's name belongs is refused, and never repeated.
+_VARIABLE: Final = r"^([A-Z_][A-Z0-9_]*)?$"
+
+
+class ModelSettings(Frozen, frozen=True, kw_only=True):
+    """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable."""
+
+    kind: str = "chat"
+    model: Annotated[str, Meta(min_length=1)]
+    base_url: Annotated[str, Meta(min_length=1)]
+    api_key_env: Annotated[str, Meta(pattern=_VARIABLE)] = ""
+    api_key_header: str = "authorization"
+    price: OwnPrice | str = ""
+    context_tokens: Annotated[int, Meta(ge=1000)] = 128_000
+    most_output_tokens: Annotated[int, Meta(ge=64)] = 8_192
+    reasoning_tokens: Annotated[int, Meta(ge=0)] = 0
+    reasoning_effort: str = ""
+    rpm: Annotated[float, Meta(ge=0)] = 0.0
+    tpm: Annotated[float, Meta(ge=0)] = 0.0
+    temperature: Literal["default"] | Annotated[float, Meta(ge=0, le=2)] = 0.0
+    reply: Literal["", "schema", "json", "lines"] = ""
+    logprobs: bool = True
+    allow_address: bool = False
+    simulated: bool = False
+
+
+class TenantSettings(Frozen, frozen=True, kw_only=True):
+    """What is particular to a tenant, `[tenants.NAME]`; an infinite budget: no bound of its own."""
+
+    budget_usd: Annotated[float, Meta(ge=0)] = math.inf
+
+
+class Config(Frozen, frozen=True, kw_only=True):
+    """All settings of a run."""
+
+    process: ProcessSettings
+    columns: ColumnSettings
+    dedup: DedupSettings
+    cache: CacheSettings
+    ask: AskSettings
+    pack: PackSettings
+    prompt: PromptSettings
+    budget: BudgetSettings
+    alerts: AlertSettings
+    machine: MachineSettings
+    models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
+    tenants: dict[str, TenantSettings] = msgspec.field(default_factory=dict)
