@@ -314,6 +314,10 @@ class Asking:
             reply_s=counts.reply_s / n_requests if n_requests else None,
             waited_s=self.pool.pace.waited_s,
             most_in_flight=self.pool.pace.most_in_flight,
+            n_kept_of_cut=counts.n_kept_of_cut,
+            cache_saved_usd=None,
+            traffic=paid.model.traffic(),
+            packs=None,
             alerts=tuple(paid.alerts()),
         )
 

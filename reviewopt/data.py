@@ -62,6 +62,32 @@ class Alert(Frozen, frozen=True, kw_only=True):
     budget_usd: str
 
 
+class EndpointHealth(Frozen, frozen=True, kw_only=True):
+    """How one of a model's endpoints did: requests by how they ended, and how often it was left alone for a while.
+
+    `mean_s` is the mean time of its replies; `is_up`: it would be asked now.
+    """
+
+    endpoint: str
+    region: str
+    n_requests: int
+    n_failed: int
+    n_rate_limited: int
+    n_cooldowns: int
+    mean_s: float | None
+    is_up: bool
+
+
+class Traffic(Frozen, frozen=True, kw_only=True):
+    """Bodies of requests and replies in bytes, and what they took on the wire where they were compressed."""
+
+    endpoints: tuple[EndpointHealth, ...] = ()
+    sent_bytes: int = 0
+    sent_wire_bytes: int = 0
+    received_bytes: int = 0
+    received_wire_bytes: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """One review that is really asked.
@@ -125,6 +151,7 @@ class Reply:
     `values` holds id and value as sent, in order, an id as often as it came; a value is a label or number for a task of
     one field, else an object by field. `confidence` is the probability of each id's first field, where the endpoint
     tells it. `usage` is null where nothing was charged, or where the endpoint does not say: `is_charged` tells which.
+    `is_cut`: the connection broke or the reply hit its limit, and `values` are those that stood complete in it.
     `reason` is for people, without any text of a review or key in it.
     """
 
@@ -134,6 +161,7 @@ class Reply:
     confidence: Mapping[str, float] = field(default_factory=dict)
     usage: Usage | None = None
     is_charged: bool = False
+    is_cut: bool = False
     reason: str = ""
     retry_after_s: float | None = None
     request_id: str | None = None

@@ -146,6 +146,7 @@ class Ledger:
             cost=self._cost(wall_s),
             asked=None if self._asking is None else self._asking.record(),
             plan=job.plan,
+            ladder=None,
             accuracy=self._accuracy,
         )
 

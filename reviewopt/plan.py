@@ -56,6 +56,8 @@ def make(surveyed: Surveyed, paid: Paid, history: History | None, *, threads: in
         naive_usd=f"{surveyed.naive_usd:f}",
         naive_requests=surveyed.n_asking_rows,
         basis=_basis(history),
+        deadline_s=None,
+        meets_deadline=None,
     )
 
 

@@ -9,9 +9,9 @@ import msgspec
 
 from reviewopt.accuracy import Accuracy
 from reviewopt.config import Setting
-from reviewopt.data import Alert, Frozen, GroupCounts
+from reviewopt.data import Alert, Frozen, GroupCounts, Traffic
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 Status = Literal["unfinished", "done", "failed", "interrupted"]
 
 
@@ -82,7 +82,10 @@ class UsdRange(Frozen, frozen=True, kw_only=True):
 
 
 class Plan(Frozen, frozen=True, kw_only=True):
-    """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out."""
+    """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out.
+
+    `meets_deadline`: whether even the slowest of the expected times is within the deadline.
+    """
 
     schema_version: int
     n_rows: int
@@ -96,6 +99,35 @@ class Plan(Frozen, frozen=True, kw_only=True):
     naive_usd: str
     naive_requests: int
     basis: str
+    deadline_s: float | None
+    meets_deadline: bool | None
+
+
+class PackStep(Frozen, frozen=True, kw_only=True):
+    """One size that was tried: of `n` reviews, `n_worse` were answered worse than singly, and `n_better` better.
+
+    `p_value` is of the exact McNemar test that packing changes nothing; `loss` is (worse - better) / n, `loss_high` its
+    one-sided 95 % limit, by Clopper and Pearson on the pairs that differ.
+    """
+
+    size: int
+    n: int
+    n_worse: int
+    n_better: int
+    p_value: float
+    loss: float
+    loss_high: float
+    passes: bool
+
+
+class PackTuning(Frozen, frozen=True, kw_only=True):
+    """How the size of a model's packs was found; `reference`: a column of labels, or the model's own single answers."""
+
+    size: int
+    reference: str
+    most_loss: float
+    steps: tuple[PackStep, ...]
+    is_remembered: bool
 
 
 class AskRecord(Frozen, frozen=True, kw_only=True):
@@ -104,7 +136,10 @@ class AskRecord(Frozen, frozen=True, kw_only=True):
     `outcomes` counts requests by how they ended; `n_asked` counts reviews in requests, `n_asked_again` those of them
     that had been asked before. `spent_usd` is what the ledger charged this run; `no_reply_usd` is the part of it that
     stays reserved for requests without a reply. `n_over_budget` reviews were left because of a budget; `failures`
-    counts all by reason. `reply_s` is the mean, `waited_s` how long the endpoint asked everybody to wait.
+    counts all by reason. `reply_s` is the mean, `waited_s` how long the endpoint asked everybody to wait. So many
+    answers as `n_kept_of_cut` stood complete in replies that were cut. `cache_saved_usd` is what the vendor's prompt
+    cache saved, null where no reply tells; `packs` is how the size of the requests was found, where it was. Of several
+    models these are the sums: `ladder` has each.
     """
 
     endpoint: str
@@ -125,7 +160,60 @@ class AskRecord(Frozen, frozen=True, kw_only=True):
     reply_s: float | None
     waited_s: float
     most_in_flight: int
+    n_kept_of_cut: int
+    cache_saved_usd: str | None
+    traffic: Traffic
+    packs: PackTuning | None
     alerts: tuple[Alert, ...]
+
+
+class RungRecord(Frozen, frozen=True, kw_only=True):
+    """One rung of the ladder: `n_stayed` answers of it were final, `n_climbed` were not sure enough.
+
+    `threshold` is the confidence from which its answers stay, null where none does; `agreement` its share of answers
+    equal to the reference's on `n_sampled` reviews, `stayed_agreement` the same among those at or above the threshold.
+    """
+
+    name: str
+    model: str
+    threshold: float | None
+    n_sampled: int
+    agreement: float | None
+    stayed_share: float | None
+    stayed_agreement: float | None
+    n_answered: int
+    n_stayed: int
+    n_climbed: int
+    n_requests: int
+    spent_usd: str
+    seconds: float
+
+
+class EnsembleRecord(Frozen, frozen=True, kw_only=True):
+    """What the vote decided: `n_disagreed` of the `n_asked` reviews had no unanimous vote, `n_tied` no majority."""
+
+    members: tuple[str, ...]
+    n_asked: int
+    n_disagreed: int
+    n_tied: int
+    spent_usd: str
+
+
+class LadderRecord(Frozen, frozen=True, kw_only=True):
+    """How several models shared the questions; nothing here is certified.
+
+    `reference` is what the thresholds were calibrated against; `n_by_level` counts questions by complexity; `replans`
+    says what the adaptive strategy changed, and why.
+    """
+
+    strategy: str
+    is_certified: bool
+    reference: str
+    tolerance: float
+    n_by_level: dict[str, int]
+    rungs: tuple[RungRecord, ...]
+    replans: tuple[str, ...]
+    ensemble: EnsembleRecord | None
 
 
 class Failure(Frozen, frozen=True, kw_only=True):
@@ -184,6 +272,7 @@ class Run(Frozen, frozen=True, kw_only=True):
     cost: Cost
     asked: AskRecord | None
     plan: Plan | None
+    ladder: LadderRecord | None
     accuracy: Accuracy | None
 
 

@@ -10,6 +10,8 @@ from msgspec import Meta
 
 from reviewopt.data import Frozen
 
+Strategy = Literal["cost", "quality", "performance", "balanced", "adaptive"]
+
 
 class ProcessSettings(Frozen, frozen=True, kw_only=True):
     """How a table is labelled."""
@@ -30,6 +32,7 @@ class ColumnSettings(Frozen, frozen=True, kw_only=True):
     label: str
     tenant: str
     category: str
+    priority: str
     label_map: str
 
 
@@ -91,13 +94,32 @@ class AskSettings(Frozen, frozen=True, kw_only=True):
     most_tries: Annotated[int, Meta(ge=1, le=20)]
     most_attempts: Annotated[int, Meta(ge=1, le=100)]
     cooldown_s: Annotated[float, Meta(ge=0, le=600)]
+    deadline: str
+
+
+class LadderSettings(Frozen, frozen=True, kw_only=True):
+    """Which models answer, from cheap to dear, and what makes an answer good enough to stay."""
+
+    models: str
+    local: bool
+    strategy: Strategy
+    sample: Annotated[int, Meta(ge=20, le=10_000)]
+    ensemble: str
+    unsure_below: Annotated[float, Meta(ge=0, le=1)]
 
 
 class PackSettings(Frozen, frozen=True, kw_only=True):
-    """How many reviews go into a request; `fixed` 0: by their complexity, about `size`."""
+    """How many reviews go into a request; `fixed` 0: by their complexity, about `size`.
+
+    `tune`: whether the size is found by asking a sample singly too; `most_loss` is the share of answers that may be
+    worse for being packed.
+    """
 
     size: Annotated[int, Meta(ge=10, le=500)]
     fixed: Annotated[int, Meta(ge=0, le=500)]
+    tune: Literal["auto", "on", "off"]
+    sample: Annotated[int, Meta(ge=20, le=10_000)]
+    most_loss: Annotated[float, Meta(ge=0, le=1)]
 
 
 class PromptSettings(Frozen, frozen=True, kw_only=True):
@@ -136,12 +158,29 @@ class OwnPrice(Frozen, frozen=True, kw_only=True):
 _VARIABLE: Final = r"^([A-Z_][A-Z0-9_]*)?$"
 
 
+class EndpointSettings(Frozen, frozen=True, kw_only=True):
+    """One of several places where a model answers, `[[models.NAME.endpoints]]`; the first is preferred.
+
+    `weight` is its share of the requests beside others that are as good. Without an `api_key_env` the model's counts.
+    """
+
+    base_url: Annotated[str, Meta(min_length=1)]
+    region: Annotated[str, Meta(max_length=60)] = ""
+    weight: Annotated[float, Meta(gt=0, le=1e6)] = 1.0
+    api_key_env: Annotated[str, Meta(pattern=_VARIABLE)] | None = None
+
+
 class ModelSettings(Frozen, frozen=True, kw_only=True):
-    """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable."""
+    """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable.
+
+    Where `endpoints` are given, `base_url` may be left out: the first of them stands for it.
+    """
 
     kind: str = "chat"
     model: Annotated[str, Meta(min_length=1)]
-    base_url: Annotated[str, Meta(min_length=1)]
+    base_url: str = ""
+    endpoints: tuple[EndpointSettings, ...] = ()
+    balance: Literal["priority", "latency", "load"] = "priority"
     api_key_env: Annotated[str, Meta(pattern=_VARIABLE)] = ""
     api_key_header: str = "authorization"
     price: OwnPrice | str = ""
@@ -154,6 +193,9 @@ class ModelSettings(Frozen, frozen=True, kw_only=True):
     temperature: Literal["default"] | Annotated[float, Meta(ge=0, le=2)] = 0.0
     reply: Literal["", "schema", "json", "lines"] = ""
     logprobs: bool = True
+    stream: bool = True
+    compress: bool = True
+    prompt_cache: bool = True
     allow_address: bool = False
     simulated: bool = False
 
@@ -172,6 +214,7 @@ class Config(Frozen, frozen=True, kw_only=True):
     dedup: DedupSettings
     cache: CacheSettings
     ask: AskSettings
+    ladder: LadderSettings
     pack: PackSettings
     prompt: PromptSettings
     budget: BudgetSettings

@@ -56,6 +56,7 @@ class Counts:
     n_asked: int = 0
     n_asked_again: int = 0
     n_over_budget: int = 0
+    n_kept_of_cut: int = 0
     reply_s: float = 0.0
 
 
@@ -276,6 +277,7 @@ class Pool:
             self._waiting.appendleft(replace(pack, is_again=True))
         else:
             checked = check(self._task, sent.request, reply)
+            self.counts.n_kept_of_cut += len(checked.answers) if reply.is_cut else 0
             if checked.answers:
                 self._n_unsupported = 0
                 self._n_valid += len(checked.answers)

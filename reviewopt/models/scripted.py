@@ -6,11 +6,11 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, get_args
+from typing import Final, Literal, get_args
 
 import msgspec
 
-from reviewopt.data import Outcome, Question, Reply, Request, Usage
+from reviewopt.data import Outcome, Question, Reply, Request, Traffic, Usage
 from reviewopt.models.protocol import Limits
 
 Script = Callable[[str], object] | Mapping[str, object]
@@ -55,6 +55,8 @@ class Scripted:
         latency_s: float = 0.0,
         limits: Limits | None = None,
         n_forms: int = 1,
+        confidence: Callable[[str], float] | None = None,
+        place: Literal["process", "host", "remote"] = "remote",
     ) -> None:
         """Take the script.
 
@@ -65,13 +67,17 @@ class Scripted:
             latency_s: how long each reply takes.
             limits: what a request can hold.
             n_forms: forms of request that `simplify` can step through; with more than one it is not settled at first.
+            confidence: how sure it is of a text's answer; without it, it does not say.
+            place: where it says that it computes.
         """
         self.name = name
         self.model = name
         self.settings: Mapping[str, str] = {"model": name}
         self.limits = limits or Limits(context_tokens=128_000, most_output_tokens=8_192)
         self.is_settled = n_forms == 1
+        self.place = place
         self.requests: list[Request] = []
+        self._confidence = confidence
         self._script = script
         self._faults: Faults = faults or {}
         self._latency_s = latency_s
@@ -112,6 +118,10 @@ class Scripted:
         self._n_forms -= 1
         return self._n_forms > 0
 
+    def traffic(self) -> Traffic:
+        """Return nothing: no wire is used."""
+        return Traffic()
+
     def close(self) -> None:
         """Give up; requests under way end with `no_reply`."""
         self._closed.set()
@@ -129,11 +139,19 @@ class Scripted:
             outcome=outcome,
             seconds=seconds,
             values=values,
+            confidence={} if self._confidence is None else self._sure(request, values, self._confidence),
             usage=usage,
             is_charged=outcome in _CHARGED or outcome == "no_reply",
             reason=reason.strip() or ("" if outcome == "answered" else "as scripted"),
             request_id=None,
         )
+
+    @staticmethod
+    def _sure(
+        request: Request, values: Sequence[tuple[str, object]], confidence: Callable[[str], float]
+    ) -> dict[str, float]:
+        text = {review_id: question.text for review_id, question in zip(request.ids, request.questions, strict=True)}
+        return {review_id: confidence(text[review_id]) for review_id, _ in values}
 
     def _values(self, request: Request) -> list[tuple[str, object]]:
         pairs = [(review_id, question.text) for review_id, question in zip(request.ids, request.questions, strict=True)]
