@@ -31,6 +31,8 @@ class Bounds:
         fixed: exactly so many reviews instead, as far as the tokens allow; 0: by complexity.
         most: reviews in any pack.
         least: reviews in a pack of only the most complex ones, where the tokens allow it.
+        sizes: how many reviews a pack by complexity may hold, ascending, so that few schemas occur and a vendor's
+            prompt cache knows them; what is left of a tenant may make packs of any size. Empty: any.
         most_input_tokens: tokens of the reviews of a pack, without the instructions.
         most_output_tokens: tokens of the reply.
         output_tokens_a_review: tokens of one review's answer.
@@ -40,6 +42,7 @@ class Bounds:
     fixed: int = 0
     most: int = 500
     least: int = 10
+    sizes: tuple[int, ...] = ()
     most_input_tokens: int
     most_output_tokens: int
     output_tokens_a_review: float
@@ -124,6 +127,8 @@ def _end(start: int, tokens: I64, weights: F64, bounds: Bounds) -> int:
     end = min(end, int(np.searchsorted(tokens, tokens[start] + bounds.most_input_tokens, side="right")) - 1)
     if not bounds.fixed:
         end = min(end, int(np.searchsorted(weights, weights[start] + bounds.size + _SLACK, side="right")) - 1)
+        if end < len(tokens) - 1:
+            end = start + max((size for size in bounds.sizes if size <= end - start), default=end - start)
     return max(end, start + 1)
 
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
 _DECISIONS: Final = "decisions"
+# How names of prices begin whose vendors are taken to cache prompts by themselves from 1,024 tokens on: those known for
+# it, and those for whose cached tokens the user gives a price.
+_PADDED: Final = ("openai:", "azure:", "own price")
+# A prompt is padded only where that saves so much of what its beginning costs: the first request always pays in full.
+_CLEARLY: Final = 0.2
 # A dollar has 1e12 of the units in which money is kept and 1e18 of those in which a token's rate is.
 _RATES_A_UNIT: Final = 10**6
 _PLACES: Final = 12
@@ -82,6 +87,27 @@ class Price:
         )
         return _usd((rates + _RATES_A_UNIT // 2) // _RATES_A_UNIT)
 
+    def saved_by_cache(self, usage: Usage) -> Decimal:
+        """Return what one request's cached tokens would have cost as plain input beyond what they cost, to 1e-12 USD.
+
+        Negative where a price list asks more for them. Contradictory counts save nothing, as they are not paid so.
+        """
+        if usage.cached < 0 or usage.cached > usage.input:
+            return _usd(0)
+        less = usage.cached * (self.input.at(usage.input) - self.cached.at(usage.input))
+        return _usd((less + _RATES_A_UNIT // 2) // _RATES_A_UNIT)
+
+    def pays_to_pad(self, n_tokens: int, n_padded_tokens: int) -> bool:
+        """Whether so many tokens of a prompt's beginning cost clearly more than the padded ones read from the cache.
+
+        Never where the vendor asks more for writing into its cache, as it is not filled by itself then, or is not known
+        to cache from 1,024 tokens on: some take less, and padding would only cost there.
+        """
+        if self.cache_write.at(n_padded_tokens) > self.input.at(n_padded_tokens) or not self.name.startswith(_PADDED):
+            return False
+        cached, plain = n_padded_tokens * self.cached.at(n_padded_tokens), n_tokens * self.input.at(n_tokens)
+        return cached <= (1 - _CLEARLY) * plain
+
     def most(self, n_input_tokens: int, n_output_tokens: int) -> Decimal:
         """Return what a request can cost at most, to 1e-12 USD, rounded up.
 
@@ -109,7 +135,7 @@ def find(settings: ModelSettings, name: str, *, at: datetime | None = None) -> P
     """Find the price of the model that is called `name` in the settings.
 
     `price` in its settings is a price of the user's own, or PROVIDER:MODEL; without it the model is looked up by its
-    own name at the provider whose address `base_url` is, or at the one that the name points to.
+    own name at the provider of its primary address, or at the one that the name points to.
 
     A price that depends on the hour or begins on a day (DeepSeek's, batch prices) is the one at `at`, by default now:
     it is found once, when the run begins, and holds to its end.
@@ -178,7 +204,7 @@ def _references(settings: ModelSettings, listed: Mapping[str, Listed]) -> Iterat
     """Yield the names under which the packaged list may know the model."""
     if settings.price:
         yield str(settings.price)
-    elif provider := _provider_of(settings.base_url):
+    elif provider := _provider_of(settings.primary_url):
         yield f"{provider}:{settings.model}"
     else:
         yield from (reference for reference in listed if reference.partition(":")[2] == settings.model)
@@ -204,7 +230,7 @@ def _resolved(settings: ModelSettings) -> tuple[Provider, ModelInfo] | None:
         head, colon, tail = str(settings.price).partition(":")
         provider, model = (head, tail) if colon else (None, head)
     else:
-        provider = _provider_of(settings.base_url)
+        provider = _provider_of(settings.primary_url)
     # The provider's typed decisions are listed apart from its chat, at a price of their own.
     apart = [f"{provider}-{_DECISIONS}"] if provider and settings.kind == _DECISIONS else []
     for listed in (*apart, provider):

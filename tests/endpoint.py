@@ -1,4 +1,4 @@
-"""A model endpoint for tests: chat completions on this machine, with the faults of real ones and a ledger of each text.
+"""A model endpoint for tests, on this machine: chat and typed decisions, real faults, and a ledger of each text.
 
     with Endpoint(faults={"429": 0.1}, price_in_usd=0.1, price_out_usd=0.4) as endpoint:
         ...                                      # base_url = endpoint.base_url
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gzip
 import json
 import threading
 from collections import Counter
@@ -29,16 +30,21 @@ from hashlib import sha256
 from types import TracebackType
 from typing import Self
 
-from endpoint_replies import CONTENT_FAULTS, Chat, Told, canonical, completion, tell
+from endpoint_decisions import READERS, Asked, answered, written
+from endpoint_replies import CONTENT_FAULTS, Chat, Told, canonical
+from endpoint_streams import streamed
 from endpoint_wire import FREE, LOST, Wire, send
 
 Script = Callable[[int, Sequence[str]], str | None]
-PATH = "/v1/chat/completions"
 # A fault that only a request of this kind can meet.
-ONLY_WITH: dict[str, Callable[[Chat], bool]] = {
+ONLY_WITH: dict[str, Callable[[Asked], bool]] = {
     "unsupported_schema": lambda chat: chat.response_format == "json_schema",
     "unsupported_logprobs": lambda chat: chat.n_logprobs is not None,
+    "unsupported_stream": lambda chat: chat.streams,
+    "unsupported_cache_key": lambda chat: chat.cache_key is not None,
 }
+# These come as one piece even where a stream was asked for.
+WHOLE = ("drop", "hang", "trickle")
 FAULTS = (*FREE, *LOST, *CONTENT_FAULTS)
 
 
@@ -47,7 +53,8 @@ class Settings:
     """How the endpoint behaves; 0 is no limit.
 
     `faults` are probabilities a request; `script(n, texts)` names the fault of the n-th chat request (from 0) or None;
-    a review with the word `poison` gets its request filtered. Prices are a million tokens.
+    a review with the word `poison` gets its request filtered. Prices are a million tokens. Where it `streams`, replies
+    come in pieces if that is asked for; where it knows `gzip`, it says so, and takes and sends bodies compressed.
     """
 
     labels: tuple[str, ...] = ("negative", "neutral", "positive")
@@ -66,6 +73,8 @@ class Settings:
     max_concurrency: int = 0
     price_in_usd: float = 0.0
     price_out_usd: float = 0.0
+    streams: bool = True
+    gzip: bool = False
 
     def __post_init__(self) -> None:
         if unknown := set(self.faults) - set(FAULTS):
@@ -77,7 +86,7 @@ class Stats:
     """What happened so far.
 
     Requests without a status (dropped, hung) have status 0, those under way none; `span_s` lies between the first and
-    the latest chat request.
+    the latest chat request; `n_packed` came compressed, `n_streamed` asked for a stream.
     """
 
     n_requests: int
@@ -92,6 +101,8 @@ class Stats:
     input_tokens: int
     output_tokens: int
     billed_usd: Decimal
+    n_packed: int
+    n_streamed: int
 
 
 class Endpoint:
@@ -101,7 +112,9 @@ class Endpoint:
         self.port = 0
         self._settings = replace(Settings(), **settings)  # type: ignore[arg-type]  # replace() checks the names
         self._lock = threading.Lock()
-        self._counts: dict[str, Counter[str]] = {name: Counter() for name in ("fault", "path", "delivered", "billed")}
+        self._counts: dict[str, Counter[str]] = {
+            name: Counter() for name in ("fault", "path", "form", "delivered", "billed")
+        }
         self._statuses: Counter[int] = Counter()
         self._sizes: Counter[int] = Counter()
         self._seen: Counter[bytes] = Counter()
@@ -145,6 +158,8 @@ class Endpoint:
                 input_tokens=self._tokens[0],
                 output_tokens=self._tokens[1],
                 billed_usd=self._billed_usd,
+                n_packed=self._counts["form"]["packed"],
+                n_streamed=self._counts["form"]["streamed"],
             )
 
     def __enter__(self) -> Self:
@@ -169,6 +184,10 @@ class Endpoint:
         self.port = server.sockets[0].getsockname()[1]
         started.set()
         await self._stop.wait()
+        for listening in server.sockets:
+            self._loop.remove_reader(listening.fileno())
+        for _ in range(5):  # connections that were just accepted come up, so that they are ended with the others
+            await asyncio.sleep(0)
         server.close()
         for task, writer in list(self._tasks.items()):
             writer.transport.abort()
@@ -214,17 +233,31 @@ class Endpoint:
 
     async def _handle(self, path: str, headers: Mapping[str, str], body: bytes, wire: Wire) -> None:
         now = self._settings
-        chat = Chat.read(body, now.labels) if path == PATH else None
-        told, fault, retry_after_s = None, "bad_request" if path == PATH else "not_found", None
+        read = READERS.get(path)
+        is_packed = headers.get("content-encoding") == "gzip"
+        body = gzip.decompress(body) if is_packed else body
+        chat = read(body, now.labels) if read else None
+        told, fault, retry_after_s = None, "bad_request" if read else "not_found", None
+        if isinstance(chat, Chat) and not now.streams:
+            chat = replace(chat, streams=False)
         with self._lock:
             self._counts["path"][path] += 1
-            if chat is not None:
+            self._counts["form"].update({"packed": is_packed, "streamed": chat is not None and chat.streams})
+            if is_packed and not now.gzip:
+                fault = "unsupported_gzip"
+            elif chat is not None:
                 fault, retry_after_s = self._fate(now, headers, body, chat)
-                told = tell(chat, now.gold, fault)
+                told = answered(chat, now.gold, fault)
                 self._count(now, chat, told, fault)
         if now.latency_ms:
             await asyncio.sleep(now.latency_ms / 1000)
-        reply = b"" if chat is None or told is None or fault in FREE else completion(told, chat)
+        reply: bytes | list[bytes] = b""
+        if chat is not None and told is not None and fault not in FREE:
+            reply = written(told, chat)
+            if isinstance(chat, Chat) and chat.streams and fault not in WHOLE:
+                reply = streamed(told, chat)
+        packs = now.gzip and "gzip" in headers.get("accept-encoding", "")
+        more = ({"Accept-Encoding": "gzip"} if now.gzip else {}) | ({"Content-Encoding": "gzip"} if packs else {})
 
         def on_sent(status: int) -> None:
             with self._lock:
@@ -232,9 +265,10 @@ class Endpoint:
                 if told is not None and status == 200 and fault not in FREE and not wire.reader.at_eof():
                     self._counts["delivered"].update(map(canonical, told.answered))
 
-        await send(wire, fault, reply, retry_after_s, on_sent=on_sent, hang_s=now.hang_s, pause_s=now.trickle_pause_s)
+        pause_s = now.trickle_pause_s
+        await send(wire, fault, reply, retry_after_s, on_sent=on_sent, hang_s=now.hang_s, pause_s=pause_s, headers=more)
 
-    def _fate(self, now: Settings, headers: Mapping[str, str], body: bytes, chat: Chat) -> tuple[str, float | None]:
+    def _fate(self, now: Settings, headers: Mapping[str, str], body: bytes, chat: Asked) -> tuple[str, float | None]:
         """Name what goes wrong with a request, empty for nothing, and after how long to come again."""
         n, self._n_chats = self._n_chats, self._n_chats + 1
         self._times_s = [self._times_s[0] if n else self._loop.time(), self._loop.time()]
@@ -258,7 +292,7 @@ class Endpoint:
         self._bucket = (level - 1 if level >= 1 else level, at)
         return 0.0 if level >= 1 else (1 - level) * 60 / now.rpm
 
-    def _draw(self, now: Settings, body: bytes, chat: Chat) -> str:
+    def _draw(self, now: Settings, body: bytes, chat: Asked) -> str:
         seen = sha256(body).digest()
         nth, self._seen[seen] = self._seen[seen], self._seen[seen] + 1
         left = int.from_bytes(sha256(b"%d %d " % (now.seed, nth) + seen).digest()[:8], "big") / 2**64
@@ -270,7 +304,7 @@ class Endpoint:
             left -= share
         return ""
 
-    def _count(self, now: Settings, chat: Chat, told: Told, fault: str) -> None:
+    def _count(self, now: Settings, chat: Asked, told: Told, fault: str) -> None:
         self._sizes[len(chat.reviews)] += 1
         if fault:
             self._counts["fault"][fault] += 1

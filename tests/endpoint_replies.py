@@ -51,7 +51,10 @@ class Token(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Chat:
-    """What a request asks for; `reviews` are id and text; `n_logprobs` is None where none are wanted."""
+    """What a request asks for; `reviews` are id and text; `n_logprobs` is None where none are wanted.
+
+    `streams`: the reply is to come in pieces, with its usage at the end where the request `wants_usage`.
+    """
 
     reviews: tuple[tuple[str, str], ...]
     labels: tuple[str, ...]
@@ -60,6 +63,9 @@ class Chat:
     n_logprobs: int | None
     most_output_tokens: int | None
     input_tokens: int
+    streams: bool
+    wants_usage: bool
+    cache_key: str | None
 
     @classmethod
     def read(cls, body: bytes, labels: Sequence[str]) -> Chat | None:
@@ -76,22 +82,25 @@ class Chat:
         named = _LABELS.search("\n".join(content for role, content in messages if role in {"system", "developer"}))
         prompt = "".join(content for _, content in messages) + (json.dumps(schema) if schema else "")
         return cls(
-            reviews=tuple((id_, html.unescape(text)) for id_, text in _REVIEW.findall(user)),
+            reviews=reviews_in(user),
             labels=_labels(schema) or (tuple(map(str.strip, named[1].split(","))) if named else tuple(labels)),
             response_format=form["type"],
             schema=schema,
             n_logprobs=asked.get("top_logprobs", 0) if asked.get("logprobs") else None,
             most_output_tokens=asked.get("max_completion_tokens") or asked.get("max_tokens"),
             input_tokens=len(prompt.encode("utf-8", "surrogatepass")) // 4,
+            streams=bool(asked.get("stream")),
+            wants_usage=bool((asked.get("stream_options") or {}).get("include_usage")),
+            cache_key=asked.get("prompt_cache_key"),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """A reply: the message, how it ended, its tokens, and the texts that it answers rightly."""
+    """A reply: the message, how it ended (None: it broke off), its tokens, and the texts that it answers rightly."""
 
     message: Mapping[str, Any]
-    finish_reason: str
+    finish_reason: str | None
     logprobs: Mapping[str, Any] | None
     output_tokens: int
     answered: tuple[str, ...]
@@ -104,7 +113,7 @@ def canonical(text: str) -> str:
 
 def label_of(text: str, labels: Sequence[str], gold: Mapping[str, str] | None = None) -> str:
     """The label that a text gets."""
-    return str(_choose(labels, text, "", gold or {}))
+    return str(choose(labels, text, "", gold or {}))
 
 
 def tell(chat: Chat, gold: Mapping[str, str], fault: str) -> Told:
@@ -123,10 +132,12 @@ def tell(chat: Chat, gold: Mapping[str, str], fault: str) -> Told:
     n_tokens = -(-len((content or refusal or "").encode("utf-8", "replace")) // 4)
     if n_tokens > most_tokens and content == whole:
         content, finish_reason = whole[: 4 * int(most_tokens)], "length"
+    if chat.streams and fault == "drop_mid":
+        content, finish_reason = whole[: len(whole) * 2 // 3], None
     if content != whole:
         tokens = [Token(content)] if content else []
     kept = answers if fault in _KEEPS_ALL else answers[_n_spoiled(answers) :] if fault in _KEEPS_SOME else []
-    if finish_reason == "length":  # what stands complete in a cut reply is an answer
+    if finish_reason in {"length", None}:  # what stands complete in a cut reply is an answer
         n = len(content or "")
         kept = [answer for at, answer in enumerate(answers, 1) if len(_joined(write(answers[:at]))) <= n]
     return Told(
@@ -141,19 +152,30 @@ def tell(chat: Chat, gold: Mapping[str, str], fault: str) -> Told:
 def completion(told: Told, chat: Chat) -> bytes:
     """The body of a reply."""
     choice = {"index": 0, "message": told.message, "logprobs": told.logprobs, "finish_reason": told.finish_reason}
-    usage = {"prompt_tokens": chat.input_tokens, "completion_tokens": told.output_tokens}
     return json.dumps(
         {
             "id": "chatcmpl-test",
             "object": "chat.completion",
             "model": "test",
             "choices": [choice],
-            "usage": usage | {"total_tokens": sum(usage.values())},
+            "usage": usage(told, chat),
         }
     ).encode()
 
 
-def _choose(choices: Sequence[Any], text: str, field: str, gold: Mapping[str, str]) -> Any:
+def usage(told: Told, chat: Chat) -> dict[str, int]:
+    """The tokens of a reply."""
+    counts = {"prompt_tokens": chat.input_tokens, "completion_tokens": told.output_tokens}
+    return counts | {"total_tokens": sum(counts.values())}
+
+
+def reviews_in(prompt: str) -> tuple[tuple[str, str], ...]:
+    """Id and text of every review in a prompt."""
+    return tuple((id_, html.unescape(text)) for id_, text in _REVIEW.findall(prompt))
+
+
+def choose(choices: Sequence[Any], text: str, field: str, gold: Mapping[str, str]) -> Any:
+    """One of the choices by the text's hash and the field's name; without one by what `gold` says first."""
     key = canonical(text)
     for choice in choices:
         if not field and str(choice) == gold.get(key, gold.get(text)):
@@ -195,7 +217,7 @@ def _fill(
     """Say of a text what its schema asks for; the first field of an object is the one that `gold` and hash decide."""
     schema = _resolved(schema, root)
     if choices := _choices(schema):
-        return _choose(choices, text, field, gold)
+        return choose(choices, text, field, gold)
     if "properties" in schema:
         parts = schema["properties"].items()
         return {name: _fill(part, root, text, gold, name if n else field) for n, (name, part) in enumerate(parts)}
@@ -235,10 +257,10 @@ def _other(value: Any, chat: Chat) -> Any:
     return _with_first(value, first % 5 + 1 if isinstance(first, int) else next(x for x in chat.labels if x != first))
 
 
-def _said(whole: str, fault: str) -> tuple[str | None, str, str | None]:
+def _said(whole: str, fault: str) -> tuple[str | None, str | None, str | None]:
     """Content, how it ended, and the refusal."""
     number = "NaN" if fault == "nan" else _HUGE_INT
-    said: dict[str, tuple[str | None, str, str | None]] = {
+    said: dict[str, tuple[str | None, str | None, str | None]] = {
         "malformed": (whole.replace(":", " is ") + " I hope this helps!}", "stop", None),
         "truncated": (whole[: len(whole) * 2 // 3], "length", None),
         "fenced": (f"```json\n{whole}\n```", "stop", None),
@@ -298,4 +320,4 @@ def _logprob(token: str, share: float) -> dict[str, Any]:
 
 def sureness(text: str) -> float:
     """The probability that the endpoint states for its label of a text, 0.6 to 1."""
-    return 0.6 + 0.4 * int(_choose(range(1, 1000), text, "sureness", {})) / 1000
+    return 0.6 + 0.4 * int(choose(range(1, 1000), text, "sureness", {})) / 1000

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from typing import NamedTuple
@@ -20,6 +21,9 @@ ERRORS: dict[str, tuple[int, str, str | None]] = {
     "no_model": (404, "model_not_found", "model"),
     "unsupported_schema": (400, "unsupported_parameter", "response_format"),
     "unsupported_logprobs": (400, "unsupported_parameter", "logprobs"),
+    "unsupported_stream": (400, "unsupported_parameter", "stream_options"),
+    "unsupported_cache_key": (400, "unsupported_parameter", "prompt_cache_key"),
+    "unsupported_gzip": (415, "unsupported_media_type", None),
     "not_found": (404, "not_found", None),
     "bad_request": (400, "invalid_request", None),
 }
@@ -28,6 +32,7 @@ FREE = (*ERRORS, "html", "error_200", "redirect", "gzip_bomb", "big_body")
 # The reply is right, but does not arrive as it should. It is charged: an endpoint that did the work does so too.
 LOST = ("drop", "drop_mid", "hang", "trickle")
 BIG_BODY_BYTES = 100_000_000
+STREAM = {"Content-Type": "text/event-stream"}
 
 
 class Wire(NamedTuple):
@@ -40,19 +45,23 @@ class Wire(NamedTuple):
 async def send(
     wire: Wire,
     fault: str,
-    reply: bytes,
+    reply: bytes | list[bytes],
     retry_after_s: float | None,
     *,
     on_sent: Callable[[int], None],
     hang_s: float,
     pause_s: float,
+    headers: Mapping[str, str],
 ) -> None:
-    """Send a reply as the fault wants it.
+    """Send a reply as the fault wants it; the events of one that comes in pieces are a list.
 
     `on_sent` gets its status, 0 where the client gets none, before the last byte goes out: a client that has read the
     reply finds it counted.
     """
     reader, writer = wire
+    if isinstance(reply, list):
+        await _send_events(writer, reply, headers, on_sent, is_whole=fault != "drop_mid")
+        return
     match fault:
         case "drop" | "hang" | "drop_mid":
             if fault == "hang":
@@ -77,10 +86,32 @@ async def send(
                 await _write(writer, b"186a0\r\n" + b" " * 100_000 + b"\r\n")
             status, last = 200, b"0\r\n\r\n"
         case _:
-            status, body, headers = _whole(fault, reply, retry_after_s)
-            last = _head(status, len(body), headers) + body
+            status, body, more = _whole(fault, reply, retry_after_s)
+            if headers.get("Content-Encoding") == "gzip" and "Content-Encoding" not in more:
+                body = gzip.compress(body)
+            last = _head(status, len(body), {**headers, **more}) + body
     on_sent(status)
     await _write(writer, last)
+
+
+async def _send_events(
+    writer: asyncio.StreamWriter,
+    events: list[bytes],
+    headers: Mapping[str, str],
+    on_sent: Callable[[int], None],
+    *,
+    is_whole: bool,
+) -> None:
+    """Send a reply in pieces; one that breaks off answers as far as it goes."""
+    if headers.get("Content-Encoding") == "gzip":
+        packer = zlib.compressobj(wbits=31)
+        events = [packer.compress(event) + packer.flush(zlib.Z_SYNC_FLUSH) for event in events]
+        events += [packer.flush()] if is_whole else []
+    chunks = b"".join(b"%x\r\n%b\r\n" % (len(event), event) for event in events)
+    on_sent(200)
+    await _write(writer, _head(200, None, {**headers, **STREAM}) + chunks + (b"0\r\n\r\n" if is_whole else b""))
+    if not is_whole:
+        writer.close()
 
 
 def _whole(fault: str, reply: bytes, retry_after_s: float | None) -> tuple[int, bytes, dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import math
@@ -161,6 +162,9 @@ SEEN: dict[str, tuple[int, str]] = {
     "bad_request": (400, '"invalid_request"'),
     "unsupported_schema": (400, "'response_format' is not supported"),
     "unsupported_logprobs": (400, "'logprobs' is not supported"),
+    "unsupported_stream": (400, "'stream_options' is not supported"),
+    "unsupported_cache_key": (400, "'prompt_cache_key' is not supported"),
+    "unsupported_gzip": (415, '"unsupported_media_type"'),
     "html": (200, "<html>"),
     "error_200": (200, '{"error": '),
     "redirect": (307, ""),
@@ -214,6 +218,57 @@ def test_unsupported_features_and_poison_strike_only_where_they_are() -> None:
         assert statuses == [400, 200, 400]
         assert b"content_filter" in post(connection, body_of(["fine", "a cursed one"]))[1]
     assert len(endpoint.ledger()) == len(TEXTS)
+
+
+def events_of(body: bytes) -> list[Any]:
+    """The events of a stream, its end as a text."""
+    data = [line.removeprefix("data: ") for line in body.decode().split("\n\n") if line]
+    return [json.loads(one) if one.startswith("{") else one for one in data]
+
+
+def test_a_reply_comes_in_pieces_where_that_is_asked_for_and_known() -> None:
+    body = SCHEMA[:-1] + b', "stream": true, "stream_options": {"include_usage": true}}'
+    with Endpoint() as endpoint, connected(endpoint) as connection:
+        plain = json.loads(post(connection, SCHEMA)[1])
+        response, reply = post(connection, body)
+        endpoint.change(streams=False)
+        assert post(connection, body)[1] == json.dumps(plain).encode()
+    assert response.headers["Content-Type"] == "text/event-stream"
+    *pieces, ending, usage, done = events_of(reply)
+    assert (
+        "".join(one["choices"][0]["delta"].get("content", "") for one in pieces)
+        == (plain["choices"][0]["message"]["content"])
+    )
+    assert (ending["choices"][0]["finish_reason"], usage["usage"], done) == ("stop", plain["usage"], "[DONE]")
+    assert endpoint.stats().n_streamed == 1
+
+
+def test_a_stream_that_breaks_off_answers_as_far_as_it_goes() -> None:
+    body = SCHEMA[:-1] + b', "stream": true, "logprobs": true}'
+    with (
+        Endpoint(faults={"drop_mid": 1.0}) as endpoint,
+        connected(endpoint) as connection,
+        pytest.raises(http.client.IncompleteRead) as cut,
+    ):
+        post(connection, body)
+    content = "".join(one["choices"][0]["delta"].get("content", "") for one in events_of(cut.value.partial))
+    assert 0 < len(endpoint.ledger()) == content.count('",') < len(TEXTS)
+
+
+def test_bodies_are_compressed_only_where_the_endpoint_knows_it() -> None:
+    packed, headers = gzip.compress(SCHEMA), {"Content-Encoding": "gzip", "Accept-Encoding": "gzip"}
+    with Endpoint() as endpoint, connected(endpoint) as connection:
+        connection.request("POST", "/v1/chat/completions", packed, headers)
+        refused = connection.getresponse()
+        refused.read()
+        endpoint.change(gzip=True)
+        connection.request("POST", "/v1/chat/completions", packed, headers)
+        taken = connection.getresponse()
+        reply = json.loads(gzip.decompress(taken.read()))
+    assert (refused.status, refused.headers["Accept-Encoding"]) == (415, None)
+    assert (taken.status, taken.headers["Accept-Encoding"]) == (200, "gzip")
+    assert reply["choices"][0]["finish_reason"] == "stop"
+    assert endpoint.stats().n_packed == 2
 
 
 def test_rate_and_concurrency_are_bounded_and_change_while_it_runs() -> None:

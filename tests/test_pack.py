@@ -35,6 +35,7 @@ def batches(draw: st.DrawFn) -> tuple[I64, I64, pack.F64, I64 | None, Bounds]:
         fixed=draw(st.sampled_from([0, 0, 1, 7, 25, 500])),
         most=draw(st.integers(1, 80)),
         least=draw(st.integers(1, 20)),
+        sizes=draw(st.sampled_from([(), (), (4, 8, 12, 16, 20, 40), (30,)])),
         most_input_tokens=draw(st.integers(1, 3000)),
         most_output_tokens=draw(st.integers(1, 600)),
         output_tokens_a_review=draw(st.sampled_from([0.0, 1.5, 7.0])),
@@ -95,7 +96,7 @@ def test_two_neighbouring_packs_of_a_tenant_would_not_fit_into_one(
         assert (
             len(both) > limits.most_reviews
             or n_tokens[both].sum() > limits.most_input_tokens
-            or (not limits.fixed and weight[both].sum() > limits.size)
+            or (not limits.fixed and (weight[both].sum() > limits.size or limits.sizes))
             or (tenant is not None and tenant[one[0]] != tenant[two[0]])
         )
 
@@ -154,6 +155,16 @@ def test_the_last_two_packs_stay_within_their_tokens_where_they_share() -> None:
 
 def test_a_reply_too_short_for_one_answer_still_makes_packs_of_one() -> None:
     assert cut(3, bounds(most_output_tokens=2)) == [1, 1, 1]
+
+
+def test_packs_come_in_the_sizes_that_are_given_but_for_the_rest_of_a_tenant() -> None:
+    sizes = tuple(range(4, 501, 4))
+    assert cut(200, bounds(sizes=sizes)) == [24] * 7 + [16, 16]
+    assert cut(100, bounds(sizes=(30,))) == [25] * 4  # none is small enough
+    weight = pack.load(np.random.default_rng(1).random(5_000), bounds())
+    made = [len(each) for each in pack.packs(np.arange(5_000), np.full(5_000, 9), weight, None, bounds(sizes=sizes))]
+    assert set(made[:-2]) <= set(sizes)
+    assert cut(60, bounds(sizes=sizes, fixed=25)) == [25, 25, 10]
 
 
 def test_many_tenants_do_not_make_many_small_packs() -> None:

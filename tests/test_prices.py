@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from reviewopt import prices
 from reviewopt.data import Usage
 from reviewopt.errors import UsageError
-from reviewopt.settings import ModelSettings, OwnPrice
+from reviewopt.settings import EndpointSettings, ModelSettings, OwnPrice
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 TOKENS = st.integers(0, 2_000_000)
@@ -266,6 +266,11 @@ def test_a_zero_or_missing_price_means_that_it_is_not_known() -> None:
         find("gpt-6-luna", price="openai-decisions:gpt-6-luna")  # a chat whose output has no price
 
 
+def test_a_model_of_several_endpoints_has_the_price_of_the_first() -> None:
+    endpoints = tuple(EndpointSettings(base_url=f"https://{host}/v1") for host in ("api.openai.com", "h.example"))
+    assert find(base_url="", endpoints=endpoints) == find(base_url="https://api.openai.com/v1")
+
+
 def test_a_price_that_depends_on_the_hour_is_the_one_at_the_start() -> None:
     model = data_snapshot.get_snapshot().find_provider_model("deepseek-chat", None, "deepseek", None)[1]
     assert isinstance(model.prices, list)
@@ -275,3 +280,17 @@ def test_a_price_that_depends_on_the_hour_is_the_one_at_the_start() -> None:
     day = prices.find(settings, "small", at=NOON)
     night = prices.find(settings, "small", at=datetime.combine(NOON, time(20), UTC))
     assert day.cost(Usage(input=1000)) == 2 * night.cost(Usage(input=1000))
+
+
+@given(usages())
+@settings(deadline=None)
+def test_what_the_cache_saved_is_what_plain_input_would_have_cost_more(usage: Usage) -> None:
+    price = find()
+    plain = dataclasses.replace(usage, cached=0)
+    assert abs(price.saved_by_cache(usage) - (price.cost(plain) - price.cost(usage))) <= Decimal("1e-12")
+    assert price.saved_by_cache(plain) == 0
+
+
+def test_contradictory_counts_save_nothing() -> None:
+    price = find()
+    assert price.saved_by_cache(Usage(input=10, cached=20)) == price.saved_by_cache(Usage(input=10, cached=-1)) == 0

@@ -31,13 +31,18 @@ class Sent:
 
 
 class Paying:
-    """Pays for the requests of a run out of its purse, and keeps what each question has cost so far."""
+    """Pays for the requests of a run out of its purse, and keeps what each question has cost so far.
+
+    `no_reply_usd` stays reserved for requests of which nobody knows what they cost: no reply came, or only a part of
+    one. `cache_saved_usd` is what the vendor's prompt cache saved, None while no reply told of it.
+    """
 
     def __init__(self, price: Price, purse: Purse) -> None:
         self._price, self._purse = price, purse
         self._cost: dict[int, Decimal] = {}
         self.spent_usd = _NOTHING
         self.no_reply_usd = _NOTHING
+        self.cache_saved_usd: Decimal | None = None
         self.usage = Usage()
 
     def reserve(self, requests: Sequence[Request]) -> list[Reservation | Refusal]:
@@ -68,7 +73,7 @@ class Paying:
                 )
                 continue
             usd = None if reply.usage is None else self._price.cost(reply.usage)
-            if reply.outcome == "no_reply" and usd is None:
+            if usd is None and (reply.outcome == "no_reply" or reply.is_cut):
                 self.no_reply_usd += sent.held.usd
             self._count(reply.usage)
             of.append(sent)
@@ -111,6 +116,8 @@ class Paying:
 
     def _count(self, usage: Usage | None) -> None:
         if usage is not None:
+            if usage.says_cached:
+                self.cache_saved_usd = (self.cache_saved_usd or _NOTHING) + self._price.saved_by_cache(usage)
             have = self.usage
             self.usage = Usage(
                 input=have.input + usage.input,

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from reviewopt.data import Question, Reply, Request, Traffic
-from reviewopt.errors import ModelError, UsageError
 from reviewopt.models import chat_form, chat_prompt, chat_reply
-from reviewopt.models.address import Address, parse
+from reviewopt.models.balance import COOLDOWN_S
 from reviewopt.models.chat_form import Form, Memory
-from reviewopt.models.http import Client
+from reviewopt.models.connect import Connection, connect
+from reviewopt.models.padding import VERSION as PADDING_VERSION
+from reviewopt.models.padding import Padding, padded
 from reviewopt.models.protocol import Limits
-from reviewopt.models.reasons import Caller
 from reviewopt.settings import ModelSettings
 from reviewopt.task import Task
 
 _PATH: Final = "/chat/completions"
 _LEAST_OUTPUT_TOKENS: Final = 32
+# A pack of about so many reviews is the usual one.
+_MIDDLE: Final = 25
+# Every fourth size: half as many different ones, for a few requests more (`cache` in
+# tests/benchmarks/results/streaming.json).
+_PACK_SIZES: Final = tuple(range(4, 501, 4))
+_STREAMED: Final = {"stream": True, "stream_options": {"include_usage": True}}
 # A model that reasons without being known to gets room for at least so much of it; short reviews take a few hundred.
+# Name of the model, format of the reply, limits and the like take at most about so much.
+_PARAMETER_BYTES: Final = 512
 _LEAST_REASONING_TOKENS: Final = 512
-_HEADER: Final = re.compile(r"[a-z0-9][a-z0-9_-]*")
-_OWN_HEADERS: Final = frozenset(
-    {"accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding", "user-agent"}
-)
 
 
 def open_chat(
-    name: str, settings: ModelSettings, task: Task, *, threads: int, memory: Path, environment: Mapping[str, str]
+    name: str,
+    settings: ModelSettings,
+    task: Task,
+    *,
+    threads: int,
+    memory: Path,
+    environment: Mapping[str, str],
+    cooldown_s: float = COOLDOWN_S,
+    padding: Padding | None = None,
 ) -> Chat:
     """Open a chat endpoint; nothing is sent yet.
 
@@ -40,24 +52,8 @@ def open_chat(
         UsageError: the base address or the header of the key cannot be meant.
         ModelError: the variable of the key is not set.
     """
-    address = parse(settings.base_url, where=f"the base_url of {name}", allow_address=settings.allow_address)
-    key = _key(name, settings, environment)
-    client = Client(
-        address, _key_header(name, settings, key), path=_PATH, threads=threads, allow_address=settings.allow_address
-    )
-    return Chat(name, settings, task, address=address, key=key, client=client, memory=Memory(memory))
-
-
-def _key(name: str, settings: ModelSettings, environment: Mapping[str, str]) -> str:
-    variable = settings.api_key_env
-    if not variable:
-        return ""
-    key = environment.get(variable, "").strip()
-    if not key:
-        raise ModelError(f"the model {name} needs a key: set the variable {variable} to it, or change api_key_env")
-    if not (key.isascii() and key.isprintable()):
-        raise ModelError(f"the variable {variable} holds no key: it has signs in it that no key has; set it again")
-    return key
+    connection = connect(name, settings, path=_PATH, threads=threads, environment=environment, cooldown_s=cooldown_s)
+    return Chat(name, settings, task, connection=connection, memory=Memory(memory), padding=padding)
 
 
 class Chat:
@@ -70,6 +66,7 @@ class Chat:
     name: str
     model: str
     endpoint: str
+    place: Literal["host", "remote"]
     settings: Mapping[str, str]
     prompt_version = chat_prompt.PROMPT_VERSION
     limits: Limits
@@ -80,29 +77,29 @@ class Chat:
         settings: ModelSettings,
         task: Task,
         *,
-        address: Address,
-        key: str,
-        client: Client,
+        connection: Connection,
         memory: Memory,
+        padding: Padding | None = None,
     ) -> None:
         self.name = name
         self.model = settings.model
-        self.endpoint = address.endpoint
+        self.endpoint = connection.endpoint
+        self.place = connection.place
         self.is_simulated = settings.simulated
+        self._schemas: dict[int, msgspec.Raw] = {}
+        self._given = settings
+        self._task = task
+        self._pad = self._padding(padding if settings.prompt_cache else None)
         self.limits = Limits(
             context_tokens=settings.context_tokens,
             most_output_tokens=settings.most_output_tokens,
             rpm=settings.rpm,
             tpm=settings.tpm,
+            pack_sizes=_PACK_SIZES if self._pad else (),
+            padding_tokens=0 if padding is None else padding.n_tokens(self._pad),
         )
-        self.settings = _decisive(settings, address)
-        self._given = settings
-        self._address = address
-        self._task = task
-        self._caller = Caller(
-            endpoint=address.endpoint, model=settings.model, key_variable=settings.api_key_env, key=key
-        )
-        self._client = client
+        self.settings = _decisive(settings, connection) | ({"padding": PADDING_VERSION} if self._pad else {})
+        self._connection = connection
         self._memory = memory
         self._known_as = chat_form.known_as(self.settings, settings)
         remembered = memory.recall(self._known_as)
@@ -113,12 +110,16 @@ class Chat:
         self._complaint = ""
         self._reasoning_tokens = settings.reasoning_tokens
         self._system: dict[str, msgspec.Raw] = {}
-        self._schemas: dict[int, msgspec.Raw] = {}
+        self._cache_keys: dict[tuple[str, int], str] = {}
 
     @property
     def overhead_bytes(self) -> int:
-        """Bytes of a request's body that do not grow with its reviews: instructions and the like."""
-        return len(self.compose((), random.Random(0)).body)  # noqa: S311 - no secret hangs on it
+        """Bytes of a request's body that do not grow with its reviews: instructions and the like.
+
+        The same whatever form the endpoint turns out to understand, because the archive's keys hang on it.
+        """
+        instructions = self._system_message(chat_form.richest(self._given))
+        return len(bytes(instructions)) + _PARAMETER_BYTES
 
     @property
     def output_tokens_a_review(self) -> float:
@@ -148,12 +149,18 @@ class Chat:
             body["reasoning_effort"] = self._given.reasoning_effort
         if form.logprobs:
             body["logprobs"] = True
+        # One answer is there or not: a stream of it saves nothing, but shows whether the endpoint knows streams.
+        if form.stream and (len(asked) > 1 or not self.is_settled):
+            body |= _STREAMED
+        if form.cache_key:
+            body["prompt_cache_key"] = self._cache_key(form, len(asked))
         return Request(questions=tuple(asked), ids=ids, body=msgspec.json.encode(body), most_output_tokens=most)
 
     def ask(self, request: Request, deadline_s: float) -> Reply:
         """Send a request and read the reply within `deadline_s` seconds in all."""
-        exchange = self._client.post(request.body, deadline_s)
-        reply = chat_reply.read(exchange, request, self._task, self._caller)
+        about = [question.at for question in request.questions]
+        exchange = self._connection.post(request.body, deadline_s, about)
+        reply = chat_reply.read(exchange, request, self._task, self._connection.caller(exchange))
         if reply.outcome == "unsupported":
             self._complaint = chat_reply.unsupported_words(exchange.body)
         self._make_room(request, reply)
@@ -188,24 +195,38 @@ class Chat:
         self.is_settled = False
         return True
 
-    @property
-    def place(self) -> Literal["process", "host", "remote"]:
-        """Where it computes: in a server on this machine, or elsewhere."""
-        return "host" if self._address.is_loopback else "remote"
-
     def traffic(self) -> Traffic:
         """Return what went over the wire so far, and how its endpoints did."""
-        return Traffic()
+        return self._connection.traffic()
 
     def close(self) -> None:
         """Give up every connection; requests under way end with `no_reply`."""
-        self._client.close()
+        self._connection.close()
 
     def _system_message(self, form: Form) -> msgspec.Raw:
         if form.style not in self._system:
-            message = {"role": "system", "content": chat_prompt.instructions(self._task, form.style)}
+            message = {"role": "system", "content": chat_prompt.instructions(self._task, form.style) + self._pad}
             self._system[form.style] = msgspec.Raw(msgspec.json.encode(message))
         return self._system[form.style]
+
+    def _padding(self, padding: Padding | None) -> str:
+        """Return what is added to the instructions in every form; empty where that is not cheaper under a schema."""
+        if padding is None:
+            return ""
+        plain = chat_prompt.instructions(self._task, "schema")
+        longer = padded(plain, padding.n_tokens)
+        ids = chat_prompt.review_ids(_MIDDLE, "schema", random.Random(0))  # noqa: S311 - these ids are not random
+        n_of_schema = padding.n_tokens(bytes(self._schema(ids)).decode())
+        pays = padding.pays(n_of_schema + padding.n_tokens(plain), n_of_schema + padding.n_tokens(longer))
+        return longer.removeprefix(plain) if pays else ""
+
+    def _cache_key(self, form: Form, n_reviews: int) -> str:
+        """Name the requests that begin with the same bytes: those of a style and, under a schema, of a size."""
+        n_of_schema = n_reviews if form.style == "schema" else 0
+        if (form.style, n_of_schema) not in self._cache_keys:
+            named = (self.model, chat_prompt.instructions(self._task, form.style) + self._pad, n_of_schema)
+            self._cache_keys[form.style, n_of_schema] = sha256(msgspec.json.encode(named)).hexdigest()[:32]
+        return self._cache_keys[form.style, n_of_schema]
 
     def _schema(self, ids: tuple[str, ...]) -> msgspec.Raw:
         """Return the response format, the same bytes whenever as many reviews are asked."""
@@ -216,19 +237,8 @@ class Chat:
         return self._schemas[len(ids)]
 
 
-def _decisive(settings: ModelSettings, address: Address) -> dict[str, str]:
-    found = {"model": settings.model, "base_url": address.endpoint, "temperature": f"{settings.temperature}"}
+def _decisive(settings: ModelSettings, connection: Connection) -> dict[str, str]:
+    found = {"model": settings.model, **connection.decisive, "temperature": f"{settings.temperature}"}
     if settings.reasoning_effort:
         found["reasoning_effort"] = settings.reasoning_effort
-    if address.query:
-        found["query"] = address.query_digest
     return found
-
-
-def _key_header(name: str, settings: ModelSettings, key: str) -> dict[str, str]:
-    header = settings.api_key_header.lower()
-    if not _HEADER.fullmatch(header) or header in _OWN_HEADERS:
-        raise UsageError(f"the api_key_header of {name} is no header for a key; write authorization, or api-key")
-    if not key:
-        return {}
-    return {header: f"Bearer {key}" if header == "authorization" else key}

@@ -192,9 +192,11 @@ def read_confidence(
 ) -> dict[str, float]:
     """Return the probability of each id's first field: the product over the tokens that spell its value.
 
-    One pass over the tokens, one over the content. Empty where the tokens do not join to exactly the content.
+    One pass over the tokens, one over the content. Empty where the tokens do not join to the content, but for white
+    space at its end, which servers cut off.
     """
-    if "".join(tokens) != content:
+    joined = "".join(tokens)
+    if joined != content and joined.rstrip() != content.rstrip():
         return {}
     ends = list(accumulate(map(len, tokens)))
     # The sum up to each token, so that a stretch of tokens is one subtraction.

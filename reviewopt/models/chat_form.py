@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -19,9 +20,15 @@ _STYLES: Final[tuple[Style, ...]] = ("schema", "json", "lines")
 
 
 class Form(Frozen, frozen=True, kw_only=True):
-    """What a request uses of what endpoints may not know; `limit` is the parameter that bounds the reply."""
+    """What a request uses of what endpoints may not know; `limit` is the parameter that bounds the reply.
+
+    `stream`: a reply comes piece by piece, so that a broken connection loses only what had not come; `cache_key`: a
+    request names others that begin as it does, for the vendor's prompt cache.
+    """
 
     style: Style = "schema"
+    stream: bool = True
+    cache_key: bool = True
     logprobs: bool = True
     temperature: bool = True
     limit: Literal["max_completion_tokens", "max_tokens"] = "max_completion_tokens"
@@ -30,7 +37,11 @@ class Form(Frozen, frozen=True, kw_only=True):
 def richest(settings: ModelSettings) -> Form:
     """Return the form that is tried first."""
     return Form(
-        style=settings.reply or "schema", logprobs=settings.logprobs, temperature=settings.temperature != "default"
+        style=settings.reply or "schema",
+        stream=settings.stream,
+        cache_key=settings.prompt_cache,
+        logprobs=settings.logprobs,
+        temperature=settings.temperature != "default",
     )
 
 
@@ -41,7 +52,9 @@ def known_as(decisive: Mapping[str, str], settings: ModelSettings) -> str:
         decisive: what decides the model's answers: where it is, its name, its temperature and the like.
         settings: what the user says of the model.
     """
-    named = {**decisive, "reply": settings.reply or "any", "logprobs": f"{settings.logprobs}".lower()}
+    asked_for = {"logprobs": settings.logprobs, "stream": settings.stream, "prompt_cache": settings.prompt_cache}
+    switches = {name: f"{is_on}".lower() for name, is_on in asked_for.items()}
+    named = {**decisive, "reply": settings.reply or "any", **switches}
     return " ".join(f"{name}={value}" for name, value in named.items())
 
 
@@ -58,17 +71,19 @@ def without(form: Form, complaint: str, *, is_style_fixed: bool) -> Form | None:
         "max_completion_tokens": replace(form, limit=other_limit) if form.limit == "max_completion_tokens" else None,
         "max_tokens": replace(form, limit=other_limit) if form.limit == "max_tokens" else None,
         "temperature": replace(form, temperature=False) if form.temperature else None,
+        "prompt_cache_key": replace(form, cache_key=False) if form.cache_key else None,
+        "stream": replace(form, stream=False) if form.stream else None,  # stream_options goes with it
     }
     plainer = _plainer(form.style)
     if plainer and not is_style_fixed:
         remedies |= dict.fromkeys(("response_format", "json_schema", "json_object"), replace(form, style=plainer))
-    named = [(at, name) for name in remedies if (at := complaint.find(name)) >= 0]
+    named = [(found.start(), name) for name in remedies if (found := re.search(rf"(?<![a-z]){name}", complaint))]
     return next((remedy for _, name in sorted(named) if (remedy := remedies[name]) is not None), None)
 
 
 def simpler(form: Form, *, is_style_fixed: bool) -> Iterator[Form]:
-    """Yield ever simpler forms, for an endpoint that does not say what it misses."""
-    plain = replace(form, logprobs=False)
+    """Yield ever simpler forms, for an endpoint that does not say what it misses: at first, all that only adds."""
+    plain = replace(form, stream=False, cache_key=False, logprobs=False)
     styles = [form.style] if is_style_fixed else list(_STYLES[_STYLES.index(form.style) :])
     yield plain
     yield replace(plain, limit="max_tokens")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import queue
 import socket
 import ssl
@@ -17,7 +18,7 @@ from reviewopt.models.address import Address, refusal
 # Names are looked up again after this, so that a service can move.
 _NAMES_S: Final = 60.0
 # An address that does not even refuse the connection leaves time for the next one.
-_CONNECT_S: Final = 10.0
+CONNECT_S: Final = 10.0
 _POLL_S: Final = 0.2
 
 
@@ -68,8 +69,10 @@ class Flight:
 class Dialer:
     """Opens connections to one address, from many threads at once."""
 
-    def __init__(self, address: Address, *, allow_address: bool) -> None:
+    def __init__(self, address: Address, *, allow_address: bool, connect_s: float = math.inf) -> None:
+        """No connection within `connect_s` seconds is none, even where the flight has more time."""
         self._address = address
+        self._connect_s = connect_s
         self._allow_address = allow_address
         self._tls = _tls() if address.scheme == "https" else None
         self._lock = threading.Lock()
@@ -86,8 +89,9 @@ class Dialer:
         failure: OSError = OSError("its name has no address")
         for n_left, address in zip(range(len(addresses), 0, -1), addresses, strict=True):
             left = flight.left_s()
+            most = self._connect_s if n_left == 1 else min(self._connect_s, CONNECT_S)
             try:
-                return self._dial_one(address, flight, left if n_left == 1 else min(left, _CONNECT_S))
+                return self._dial_one(address, flight, min(left, most))
             except OSError as error:
                 failure = error
         raise failure
@@ -102,7 +106,7 @@ class Dialer:
             if self._tls is not None:
                 sock = self._tls.wrap_socket(sock, server_hostname=self._address.host, do_handshake_on_connect=False)
                 flight.board(sock)
-                sock.settimeout(flight.left_s())
+                sock.settimeout(min(flight.left_s(), within_s))
                 sock.do_handshake()
             sock.settimeout(None)
         except BaseException:

@@ -7,6 +7,7 @@ looks at all requests under way and ends those that are late. Nothing is followe
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Mapping
@@ -22,6 +23,7 @@ from urllib3.response import BaseHTTPResponse
 from reviewopt import __version__
 from reviewopt.models.address import Address
 from reviewopt.models.dialing import Dialer, Flight, ForbiddenError, reason
+from reviewopt.models.packing import Packing
 
 MOST_BODY_BYTES: Final = 8 << 20
 _CHUNK_BYTES: Final = 1 << 16
@@ -38,7 +40,11 @@ Problem = Literal["unsent", "forbidden", "lost", "unreadable"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """What came of a request: `status` is 0 where not even that came; `headers` are found in any case of letters."""
+    """What came of a request: `status` is 0 where not even that came; `headers` are found in any case of letters.
+
+    `body` is what came before the reply was lost, too; it is whole where there is no `problem`, and empty where it is
+    `unreadable`. `via` counts which of a model's endpoints was asked, from 0.
+    """
 
     seconds: float
     status: int = 0
@@ -46,36 +52,60 @@ class Exchange:
     body: bytes = b""
     problem: Problem | None = None
     reason: str = ""
+    via: int = 0
 
 
 class Client:
     """Posts to one address from many threads at once; `close` ends what is under way."""
 
     def __init__(
-        self, address: Address, headers: Mapping[str, str], *, path: str, threads: int, allow_address: bool = False
+        self,
+        address: Address,
+        headers: Mapping[str, str],
+        *,
+        path: str,
+        threads: int,
+        allow_address: bool = False,
+        compress: bool = False,
+        connect_s: float = math.inf,
     ) -> None:
+        """With `compress` replies may come compressed, and requests go so once the endpoint has said that it can."""
         self._address = address
         self._target = address.target(path)
         self._headers = {
             "host": address.authority,
             "user-agent": f"reviewopt/{__version__}",
-            "accept-encoding": "identity",  # replies are small: unpacking them would cost more than it saves
+            "accept-encoding": "gzip" if compress else "identity",
             "content-type": "application/json",
             **headers,
         }
-        self._dialer = Dialer(address, allow_address=allow_address)
+        self._packing = Packing(on=compress)
+        self.sent_bytes = self.sent_wire_bytes = self.received_bytes = self.received_wire_bytes = 0
+        self._dialer = Dialer(address, allow_address=allow_address, connect_s=connect_s)
         self._most_idle = threads
         self._idle: list[HTTPConnection] = []
         self._flights: set[Flight] = set()
-        self._lock = threading.Lock()  # over idle connections and flights
+        self._lock = threading.Lock()  # over idle connections, flights and counts of bytes
         self._closed = threading.Event()
         self._watch = threading.Thread(target=self._end_late_flights, name="deadlines", daemon=True)
         self._watch.start()
 
     def post(self, body: bytes, deadline_s: float) -> Exchange:
-        """Send a body and read the reply, all within `deadline_s` seconds; failures are told, not raised."""
+        """Send a body and read the reply, all within `deadline_s` seconds; failures are told, not raised.
+
+        A compressed request that is refused for being one goes out again as it is.
+        """
         started = time.monotonic()
-        flight = Flight(started + deadline_s)
+        ends = started + deadline_s
+        packed = self._packing.packed(body)
+        exchange = self._post(body, packed, ends, started)
+        self._packing.learn(exchange.status, exchange.headers, was_packed=packed is not None)
+        if packed is not None and exchange.problem is None and self._packing.is_refused(exchange.status):
+            exchange = self._post(body, None, ends, started)
+        return exchange
+
+    def _post(self, body: bytes, packed: bytes | None, ends: float, started: float) -> Exchange:
+        flight = Flight(ends)
         with self._lock:
             if self._closed.is_set():
                 return Exchange(seconds=0.0, headers={}, problem="unsent", reason="the connection is closed")
@@ -91,7 +121,7 @@ class Client:
                 problem="forbidden" if isinstance(error, ForbiddenError) else "unsent",
                 reason="given up by us" if flight.over == "closed" else reason(error),
             )
-        return self._exchange(connection, body, flight, started)
+        return self._exchange(connection, body, packed, flight, started)
 
     def close(self) -> None:
         """Give up every connection; requests under way end at once."""
@@ -104,17 +134,22 @@ class Client:
             connection.close()
         self._watch.join()
 
-    def _exchange(self, connection: HTTPConnection, body: bytes, flight: Flight, started: float) -> Exchange:
+    def _exchange(
+        self, connection: HTTPConnection, body: bytes, packed: bytes | None, flight: Flight, started: float
+    ) -> Exchange:
         response: BaseHTTPResponse | None = None
         problem: Problem | None = None
-        content, why = b"", ""
+        content, why = bytearray(), ""
+        sent, headers = body, self._headers
+        if packed is not None:
+            sent, headers = packed, {**headers, "content-encoding": "gzip"}
         try:
             # A service may answer and hang up before it took the whole request: what it said counts.
             with suppress(BrokenPipeError, ConnectionResetError):
-                connection.request("POST", self._target, body=body, headers=self._headers, preload_content=False)
+                connection.request("POST", self._target, body=sent, headers=headers, preload_content=False)
             response = connection.getresponse()
-            content, problem = _read(response)
-            why = f"a reply of more than {MOST_BODY_BYTES >> 20} MB" if problem else ""
+            if not _read(response, content):
+                problem, why = "unreadable", f"a reply of more than {MOST_BODY_BYTES >> 20} MB"
         except DecodeError:
             problem, why = "unreadable", "a reply that cannot be decompressed"
         except (OSError, HTTPException, HTTPError) as error:
@@ -124,14 +159,22 @@ class Client:
             problem = "lost"
             why = "given up by us" if flight.over == "closed" else "no whole reply before the deadline"
         self._put_back(connection, response, flight, is_whole=problem is None)
+        self._count(len(body), len(sent), len(content), 0 if response is None else response.tell())
         return Exchange(
             seconds=time.monotonic() - started,
             status=response.status if response is not None else 0,
             headers=response.headers if response is not None else {},
-            body=content,
+            body=b"" if problem == "unreadable" else bytes(content),
             problem=problem,
             reason=why,
         )
+
+    def _count(self, sent: int, sent_wire: int, received: int, received_wire: int) -> None:
+        with self._lock:
+            self.sent_bytes += sent
+            self.sent_wire_bytes += sent_wire
+            self.received_bytes += received
+            self.received_wire_bytes += received_wire
 
     def _put_back(
         self, connection: HTTPConnection, response: BaseHTTPResponse | None, flight: Flight, *, is_whole: bool
@@ -176,12 +219,14 @@ class Client:
                 flight.end("late")
 
 
-def _read(response: BaseHTTPResponse) -> tuple[bytes, Problem | None]:
-    """Read a body in pieces, so that neither its length nor its compression decides how much memory it takes."""
-    chunks, size = [], 0
-    while chunk := response.read(_CHUNK_BYTES):
-        size += len(chunk)
-        if size > MOST_BODY_BYTES:
-            return b"", "unreadable"
-        chunks.append(chunk)
-    return chunks[0] if len(chunks) == 1 else b"".join(chunks), None
+def _read(response: BaseHTTPResponse, content: bytearray) -> bool:
+    """Add a body to `content` as it comes, so that what came before a cut stays; False where it is too long.
+
+    Neither its length nor its compression decides how much memory it takes.
+    """
+    while chunk := response.read1(_CHUNK_BYTES):
+        content += chunk
+        if len(content) > MOST_BODY_BYTES:
+            content.clear()
+            return False
+    return True

@@ -6,17 +6,21 @@ A new kind is a module of its own and one line here.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
 
 from reviewopt.data import SOURCES
 from reviewopt.errors import UsageError
+from reviewopt.models.balance import COOLDOWN_S
 from reviewopt.models.chat import open_chat
+from reviewopt.models.decisions import open_decisions
+from reviewopt.models.decisions_prompt import is_answerable
+from reviewopt.models.padding import Padding
 from reviewopt.models.protocol import Model
 from reviewopt.settings import ModelSettings
-from reviewopt.task import Choice, Predicate, Score, Task, Text
+from reviewopt.task import Field, Task
 
 _OPENAI: Final = "openai:"
 _OPENAI_URL: Final = "https://api.openai.com/v1"
@@ -34,19 +38,24 @@ class Opener(Protocol):
         threads: int,
         memory: Path,
         environment: Mapping[str, str],
+        cooldown_s: float,
+        padding: Padding | None,
     ) -> Model:
         """Open the model; nothing is sent yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """A kind of model, and the fields that it can answer."""
+    """A kind of model; `answers` says whether it can answer a field."""
 
     open: Opener
-    fields: tuple[type, ...]
+    answers: Callable[[Field], bool]
 
 
-KINDS: Final[dict[str, Kind]] = {"chat": Kind(open=open_chat, fields=(Choice, Score, Predicate, Text))}
+KINDS: Final[dict[str, Kind]] = {
+    "chat": Kind(open=open_chat, answers=lambda _: True),
+    "decisions": Kind(open=open_decisions, answers=is_answerable),
+}
 
 
 def parse_spec(
@@ -79,6 +88,8 @@ def open_model(
     threads: int,
     memory: Path,
     environment: Mapping[str, str],
+    cooldown_s: float = COOLDOWN_S,
+    padding: Padding | None = None,
 ) -> Model:
     """Open a model under a task; nothing is sent yet.
 
@@ -89,13 +100,24 @@ def open_model(
         threads: how many requests go at a time, at most.
         memory: the file that keeps what was learned about endpoints.
         environment: where the keys are.
+        cooldown_s: how long one of several endpoints that keeps failing is left alone at first.
+        padding: whether a longer prompt is cheaper, where the vendor caches prompts; None: it never is.
 
     Raises:
         UsageError: an unknown kind, or a base address that cannot be meant.
         ModelError: no key, in a variable that the message names.
     """
     kind = _kind(settings.kind, name)
-    return kind.open(name, settings, task, threads=threads, memory=memory, environment=environment)
+    return kind.open(
+        name,
+        settings,
+        task,
+        threads=threads,
+        memory=memory,
+        environment=environment,
+        cooldown_s=cooldown_s,
+        padding=padding,
+    )
 
 
 def unanswerable(task: Task, kind: str) -> list[str]:
@@ -104,8 +126,8 @@ def unanswerable(task: Task, kind: str) -> list[str]:
     Raises:
         UsageError: an unknown kind.
     """
-    answered = _kind(kind, task.name).fields
-    return [field.name for field in task.fields if not isinstance(field, answered)]
+    answers = _kind(kind, task.name).answers
+    return [field.name for field in task.fields if not answers(field)]
 
 
 def _kind(kind: str, name: str) -> Kind:

@@ -12,13 +12,19 @@ from reviewopt.data import Question, Reply, Request, Traffic
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What one request can hold; rates are a minute, 0 for no bound."""
+    """What one request can hold; rates are a minute, 0 for no bound.
+
+    `pack_sizes`: requests of so many reviews, or a few others, begin alike and are read from the vendor's prompt cache;
+    empty where the number does not matter. `padding_tokens`: of every request, so many are there for that cache alone.
+    """
 
     context_tokens: int
     most_output_tokens: int
     most_questions: int = 500
     rpm: float = 0.0
     tpm: float = 0.0
+    pack_sizes: tuple[int, ...] = ()
+    padding_tokens: int = 0
 
 
 class Model(Protocol):

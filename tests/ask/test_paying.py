@@ -151,6 +151,40 @@ def test_a_charged_reply_that_tells_no_usage_stays_charged_at_its_worst_case(tmp
         assert paying.no_reply_usd == 0
 
 
+def test_a_cut_reply_without_a_usage_stays_charged_at_its_worst_case_and_counts_as_unknown(tmp_path: Path) -> None:
+    with paying_of(tmp_path, by_tokens()) as (paying, purse):
+        (sent,) = sent_of(paying, request_of(questions_of([1, 2])))
+        paying.settle([(sent, Reply(outcome="answered", seconds=0.5, is_charged=True, is_cut=True))])
+        assert sent.held.usd == paying.no_reply_usd == paying.spent_usd == purse.spent_usd > 0
+        assert paying.cost_of(0) + paying.cost_of(1) == sent.held.usd
+    assert counted(tmp_path / "spend")["run:a"] == sent.held.usd
+
+
+def test_a_cut_reply_that_tells_its_usage_costs_what_it_says(tmp_path: Path) -> None:
+    with paying_of(tmp_path) as (paying, _):
+        (sent,) = sent_of(paying, request_of(questions_of([1])))
+        cut = Reply(outcome="answered", seconds=0.5, usage=Usage(input=3), is_charged=True, is_cut=True)
+        paying.settle([(sent, cut)])
+        assert (paying.spent_usd, paying.no_reply_usd) == (Decimal(REQUEST_USD), Decimal(0))
+
+
+def test_what_the_prompt_cache_saved_is_known_once_a_reply_tells_of_it(tmp_path: Path) -> None:
+    full, tenth = Rate(((-1, 10**11),)), Rate(((-1, 10**10),))
+    price = Price(name="t", input=full, cached=tenth, cache_write=full, output=full, reasoning=full)
+    with paying_of(tmp_path, price) as (paying, _):
+        told: list[Decimal | None] = []
+        for usage in (
+            None,
+            Usage(input=50),
+            Usage(input=50, says_cached=True),
+            Usage(input=50, cached=40, says_cached=True),
+        ):
+            (sent,) = sent_of(paying, request_of(questions_of([1])))
+            paying.settle([(sent, reply_of(usage=usage))])
+            told.append(paying.cache_saved_usd)
+        assert told == [None, None, Decimal(0), Decimal("0.0000036")]
+
+
 def test_a_refusal_that_tells_its_usage_is_paid_for(tmp_path: Path) -> None:
     with paying_of(tmp_path) as (paying, _):
         (sent,) = sent_of(paying, request_of(questions_of([1])))

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from typing import Any
 
 import pytest
@@ -244,33 +242,6 @@ def test_what_was_not_sent_is_not_charged_and_what_was_lost_may_be(
     assert reply.reason
 
 
-@pytest.mark.parametrize(
-    ("headers", "wait_s"),
-    [
-        ({"retry-after": "2"}, 2.0),
-        ({"retry-after": "0.25"}, 0.25),
-        ({"retry-after-ms": "150", "retry-after": "1"}, 0.15),
-        ({"retry-after": "-3"}, 0.0),
-        ({"retry-after": "nan"}, None),
-        ({"retry-after": "inf"}, None),
-        ({"retry-after": "soon"}, None),
-        ({"retry-after-ms": "x", "retry-after": "3"}, 3.0),
-        ({}, None),
-        ({"retry-after": format_datetime(datetime(2020, 1, 1, tzinfo=UTC), usegmt=True)}, 0.0),
-        ({"retry-after": "1e300"}, 86_400.0),
-    ],
-)
-def test_the_wait_is_read_in_every_form(headers: dict[str, str], wait_s: float | None) -> None:
-    assert chat_reply.retry_after_s(headers) == wait_s
-
-
-def test_a_date_is_read_as_the_time_until_then() -> None:
-    then = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
-    wait_s = chat_reply.retry_after_s({"retry-after": then})
-    assert wait_s is not None
-    assert 30 < wait_s <= 60
-
-
 def test_only_outcomes_that_wait_carry_a_wait() -> None:
     assert read(b"", 429, retry_after="2").retry_after_s == 2.0
     assert read(b"", 503, retry_after="2").retry_after_s == 2.0
@@ -460,6 +431,13 @@ def test_odd_logprobs_do_not_spoil_a_reply(odd: object) -> None:
     body["choices"][0]["logprobs"] = odd
     reply = read(body)
     assert (reply.outcome, reply.confidence) == ("answered", {})
+
+
+def test_white_space_that_a_server_cut_off_the_content_costs_no_confidence() -> None:
+    content = '{"r01":"positive"}'
+    tokens = [*content, "\n\n  ", ""]
+    found = chat_content.read_confidence(content, tokens, [-0.1] * len(tokens), ("r01",), SENTIMENT)
+    assert found == {"r01": pytest.approx(math.exp(-0.1 * len("positive")))}
 
 
 def test_only_ids_that_were_answered_have_a_confidence() -> None:

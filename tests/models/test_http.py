@@ -23,8 +23,9 @@ LATE = "no whole reply before the deadline"
 
 
 @contextmanager
-def client_of(base_url: str, *, threads: int = 4) -> Iterator[Client]:
-    client = Client(parse(base_url, where="x"), {"authorization": f"Bearer {CANARY}"}, path="/chat", threads=threads)
+def client_of(base_url: str, *, threads: int = 4, compress: bool = False) -> Iterator[Client]:
+    address, headers = parse(base_url, where="x"), {"authorization": f"Bearer {CANARY}"}
+    client = Client(address, headers, path="/chat", threads=threads, compress=compress)
     try:
         yield client
     finally:
@@ -214,6 +215,141 @@ def test_a_body_just_within_the_bound_is_read() -> None:
 
 def test_a_packed_body_is_unpacked() -> None:
     assert post(http(gzip.compress(b'{"a": 1}'), Content_Encoding="gzip")).body == b'{"a": 1}'
+
+
+# What came before a cut
+
+
+def cut_short(reply: bytes) -> Exchange:
+    def answer(_: Asked, sock: socket.socket) -> None:
+        sock.sendall(reply)
+        sock.shutdown(socket.SHUT_RDWR)
+
+    return post(answer)
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("reply", "kept"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", b"abc"),
+        (CHUNKED + b"3\r\nabc\r\n2\r\nde\r\n", b"abcde"),
+        (CHUNKED + b"3\r\nabc\r\n9\r\nde", b"abcde"),
+        (CHUNKED + b"3\r\nabc\r\nzz\r\n", b"abc"),
+        (CHUNKED, b""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"x" * 150_000, b"x" * 150_000),
+    ],
+    ids=["length", "between_chunks", "in_a_chunk", "bad_chunk", "nothing", "long"],
+)
+def test_what_came_before_a_cut_is_kept(reply: bytes, kept: bytes) -> None:
+    exchange = cut_short(reply)
+    assert (exchange.problem, exchange.status, exchange.body) == ("lost", 200, kept)
+
+
+def test_what_came_before_a_cut_is_kept_where_it_was_packed() -> None:
+    packed = gzip.compress(b"abc" * 50_000, 0)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(packed)
+    exchange = cut_short(head + packed[: len(packed) // 2])
+    assert exchange.problem == "lost"
+    assert len(exchange.body) > 10_000
+    assert (b"abc" * 50_000).startswith(exchange.body)
+
+
+def test_what_came_before_the_deadline_is_kept() -> None:
+    done = threading.Event()
+
+    def answer(_: Asked, sock: socket.socket) -> None:
+        sock.sendall(CHUNKED + b"3\r\nabc\r\n")
+        done.wait(PATIENCE_S)
+
+    with serve(answer) as served, client_of(served.base_url) as client:
+        exchange = client.post(b"{}", 0.3)
+        done.set()
+    assert (exchange.problem, exchange.reason, exchange.body) == ("lost", LATE, b"abc")
+
+
+# Compression
+
+LARGE = b'{"model": "m"}' * 500
+
+
+def takes_gzip(asked: Asked, sock: socket.socket) -> None:
+    """Answer with the body that came, unpacked."""
+    is_packed = asked.headers.get("content-encoding") == "gzip"
+    sock.sendall(http(gzip.decompress(asked.body) if is_packed else asked.body, Accept_Encoding="gzip"))
+
+
+def refuses_gzip(status: int, asked: Asked, sock: socket.socket) -> None:
+    """Say that gzip is taken, and then refuse it."""
+    is_packed = "content-encoding" in asked.headers
+    sock.sendall(http(b"no" if is_packed else b"yes", status if is_packed else 200, Accept_Encoding="gzip"))
+
+
+def test_replies_are_asked_for_packed_only_where_it_is_set() -> None:
+    for compress, asked_for in ((True, "gzip"), (False, "identity")):
+        with serve(http(b"{}")) as served, client_of(served.base_url, compress=compress) as client:
+            client.post(b"{}", 5)
+        assert served.asked[0].headers["accept-encoding"] == asked_for
+
+
+def test_requests_are_packed_once_the_endpoint_says_that_it_takes_them() -> None:
+    with serve(takes_gzip) as served, client_of(served.base_url, compress=True) as client:
+        exchanges = [client.post(LARGE, 5) for _ in range(3)]
+    assert [exchange.body for exchange in exchanges] == [LARGE] * 3
+    assert ["content-encoding" in asked.headers for asked in served.asked] == [False, True, True]
+    assert (client.sent_bytes, client.received_bytes) == (3 * len(LARGE), 3 * len(LARGE))
+    assert client.sent_wire_bytes == sum(len(asked.body) for asked in served.asked) < 2 * len(LARGE)
+    assert client.received_wire_bytes == 3 * len(LARGE)
+
+
+def test_requests_stay_as_they_are_where_it_is_not_set() -> None:
+    with serve(takes_gzip) as served, client_of(served.base_url) as client:
+        for _ in range(2):
+            client.post(LARGE, 5)
+    assert not any("content-encoding" in asked.headers for asked in served.asked)
+
+
+@pytest.mark.parametrize("status", [400, 415])
+def test_a_packed_request_that_is_refused_goes_out_again_as_it_is_and_no_other_is_packed(status: int) -> None:
+    def answer(asked: Asked, sock: socket.socket) -> None:
+        refuses_gzip(status, asked, sock)
+
+    with serve(answer) as served, client_of(served.base_url, compress=True) as client:
+        exchanges = [client.post(LARGE, 5) for _ in range(4)]
+    assert [(exchange.status, exchange.body) for exchange in exchanges] == [(200, b"yes")] * 4
+    packed = ["content-encoding" in asked.headers for asked in served.asked]
+    assert packed == [False, True, False, False, False]
+
+
+def test_a_packed_request_that_is_refused_is_still_bound_by_its_deadline() -> None:
+    done = threading.Event()
+
+    def answer(asked: Asked, sock: socket.socket) -> None:
+        if len(served.asked) == 3:
+            done.wait(PATIENCE_S)
+        refuses_gzip(415, asked, sock)
+
+    with serve(answer) as served, client_of(served.base_url, compress=True) as client:
+        client.post(LARGE, 5)
+        exchange = client.post(LARGE, 0.5)
+        done.set()
+    assert (exchange.problem, exchange.reason) == ("lost", LATE)
+
+
+def test_packed_replies_count_as_what_they_are_and_as_what_they_took() -> None:
+    packed = gzip.compress(b"a" * 10_000)
+    with serve(http(packed, Content_Encoding="gzip")) as served, client_of(served.base_url, compress=True) as client:
+        client.post(b"{}", 5)
+    assert (client.received_bytes, client.received_wire_bytes) == (10_000, len(packed))
+
+
+def test_bytes_are_counted_whole_from_many_threads() -> None:
+    with serve(http(b"12345")) as served, client_of(served.base_url) as client, ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: client.post(b"123", PATIENCE_S), range(200)))
+    assert (client.sent_bytes, client.sent_wire_bytes) == (600, 600)
+    assert (client.received_bytes, client.received_wire_bytes) == (1000, 1000)
 
 
 def test_a_badly_packed_body_is_unreadable() -> None:

@@ -12,6 +12,7 @@ from reviewopt.errors import ModelError, UsageError
 from reviewopt.models import kinds
 from reviewopt.models.protocol import Model
 from reviewopt.settings import ModelSettings
+from reviewopt.task import Choice, Predicate, Score, Task
 
 SMALL = ModelSettings(model="small-1", base_url="https://h.example/v1", api_key_env="MY_KEY")
 
@@ -89,7 +90,7 @@ def test_a_header_that_cannot_carry_a_key_is_refused(tmp_path: Path, header: str
 
 
 def test_an_unknown_kind_is_refused_with_those_there_are(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="known are: chat"):
+    with pytest.raises(UsageError, match="known are: chat, decisions"):
         open_it(tmp_path, {"MY_KEY": "k"}, kind="oracle")
     with pytest.raises(UsageError, match="known are: chat"):
         kinds.unanswerable(SENTIMENT, "oracle")
@@ -103,3 +104,39 @@ def test_a_base_address_that_cannot_be_meant_is_refused(tmp_path: Path, base_url
 
 def test_chat_answers_every_kind_of_field() -> None:
     assert kinds.unanswerable(REVIEW, "chat") == []
+
+
+def test_typed_decisions_answer_all_but_free_text_and_long_scores() -> None:
+    assert kinds.unanswerable(REVIEW, "decisions") == ["insights", "summary"]
+    task = Task(
+        name="t",
+        instructions="x",
+        fields=(
+            Choice(name="one", labels=tuple(f"label {at}" for at in range(255))),
+            Score(name="ten", low=0, high=9),
+            Score(name="eleven", low=0, high=10),
+            Predicate(name="truth"),
+        ),
+    )
+    assert kinds.unanswerable(task, "decisions") == ["eleven"]
+    assert kinds.unanswerable(task, "chat") == []
+
+
+@pytest.mark.parametrize("kind", list(kinds.KINDS))
+def test_every_kind_opens_alike_and_says_who_answers(tmp_path: Path, kind: str) -> None:
+    model = open_it(tmp_path, {"MY_KEY": "k"}, kind=kind, rpm=60.0, simulated=True)
+    model.close()
+    assert (model.name, model.model, model.endpoint) == ("small", "small-1", "https://h.example/v1")
+    assert (model.limits.rpm, model.is_simulated, model.place) == (60.0, True, "remote")
+    with pytest.raises(ModelError, match="set the variable MY_KEY"):
+        open_it(tmp_path, {}, kind=kind)
+    with pytest.raises(UsageError, match="the base_url of small"):
+        open_it(tmp_path, {"MY_KEY": "k"}, kind=kind, base_url="http://h.example/v1")
+
+
+def test_two_kinds_never_share_an_answer(tmp_path: Path) -> None:
+    made = [open_it(tmp_path, {"MY_KEY": "k"}, kind=kind) for kind in kinds.KINDS]
+    for model in made:
+        model.close()
+    assert len({model.prompt_version for model in made}) == len(made)
+    assert len({str(sorted(model.settings.items())) for model in made}) == len(made)
