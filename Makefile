@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= data/labelled
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format faults soak bench train clean
+.PHONY: help demo test lint faults soak bench live train clean
 
 help:  ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
@@ -22,10 +22,6 @@ lint: $(VENV)/dev.stamp  ## Run ruff, mypy and import-linter alone
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(VENV)/dev.stamp  ## Format the code
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-
 faults: $(VENV)/dev.stamp  ## Break paid runs on purpose, the long way: twenty kills, 10,000 reviews through every fault
 	REVIEWOPT_FAULTS_LONG=1 $(BIN)/python -m pytest tests/faults
 
@@ -38,11 +34,14 @@ bench: $(VENV)/dev.stamp  ## Measure speed, memory, accuracy and peers (needs DA
 	$(BIN)/pip install --quiet --editable '.[bench]'
 	$(BIN)/python tests/benchmarks/peers.py --data $(DATA)
 
+live: $(VENV)/demo.stamp  ## Label 50 reviews with a real, tiny language model on this processor (downloads 130 MB)
+	$(BIN)/python tests/benchmarks/live.py --environment .venv-live --data $(DATA)
+
 train: $(VENV)/dev.stamp  ## Rebuild the packaged classifier (needs DATA=folder, as bench)
 	$(BIN)/python -m reviewopt.local.train --data $(DATA)
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-live build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("reviewopt needs Python 3.11 or newer, this is " + sys.version.split()[0] + "; try: make PYTHON=python3.12 ...")'

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import os
 import tempfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -40,20 +41,34 @@ def open_encoding(cache: Path) -> tiktoken.Encoding:
     folder = Path(os.environ.setdefault(_CACHE_VARIABLE, str(cache)))
     target = folder / _CACHE_NAME
     if not target.is_file() or hashlib.sha256(target.read_bytes()).hexdigest() != _SHA256:
-        _unpack(packaged("data", f"{ENCODING}.tiktoken.gz"), target)
+        _unpack(target)
     return tiktoken.get_encoding(ENCODING)
 
 
-def _unpack(source: Path, target: Path) -> None:
+def packaged_vocabulary() -> bytes:
+    """Return the vocabulary that ships with the tool.
+
+    Raises:
+        InputError: it is missing or damaged.
+    """
+    source = packaged("data", f"{ENCODING}.tiktoken.gz")
     try:
         vocabulary = gzip.decompress(source.read_bytes())
-        if hashlib.sha256(vocabulary).hexdigest() != _SHA256:
-            raise InputError(f"{source}: the vocabulary is damaged; install reviewopt again")
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{source}: the vocabulary cannot be read: {error}; install reviewopt again") from error
+    if hashlib.sha256(vocabulary).hexdigest() != _SHA256:
+        raise InputError(f"{source}: the vocabulary is damaged; install reviewopt again")
+    return vocabulary
+
+
+def _unpack(target: Path) -> None:
+    vocabulary = packaged_vocabulary()
+    try:
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
             partial.write(vocabulary)
         Path(partial.name).replace(target)
-    except (OSError, EOFError) as error:
+    except OSError as error:
         raise InputError(f"cannot unpack the vocabulary into {target.parent}: {error}") from error
 
 

@@ -24,6 +24,7 @@ _COMMANDS: Final = {
     "explain": "Say where the answer to a review came from, and what it cost.",
     "train": "Make a local model from a labelled table of your own.",
     "cache": "See, warm, check, move and take back the answers that are kept.",
+    "doctor": "Check what could keep a run from going well here.",
 }
 
 
