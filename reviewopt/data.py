@@ -14,8 +14,9 @@ import msgspec
 import polars as pl
 
 # One row a review, in the order of the input. `label` is the label that the table itself brings, as a label name of
-# the task; `row` counts from 0 over the whole input; `review_id` is the table's own id, or the row as text.
-REVIEW_COLUMNS: Final = ("row", "review_id", "title", "text", "tenant", "category", "label")
+# the task; `row` counts from 0 over the whole input; `review_id` is the table's own id, or the row as text; `priority`
+# is a number or null, and the highest are asked first.
+REVIEW_COLUMNS: Final = ("row", "review_id", "title", "text", "tenant", "category", "label", "priority")
 
 # Where an answer came from. A model may not take one of these names.
 SOURCES: Final = ("empty", "exact", "near", "l1", "l2", "l3", "local", "reference", "ensemble", "human", "failed")
@@ -24,8 +25,8 @@ SOURCES: Final = ("empty", "exact", "near", "l1", "l2", "l3", "local", "referenc
 COST_DTYPE: Final = pl.Decimal(18, 12)
 
 # The roles that a column of the input can play, in the order in which they are reported.
-Role = Literal["text", "title", "id", "label", "tenant", "category"]
-ROLES: Final[tuple[Role, ...]] = ("text", "title", "id", "label", "tenant", "category")
+Role = Literal["text", "title", "id", "label", "tenant", "category", "priority"]
+ROLES: Final[tuple[Role, ...]] = ("text", "title", "id", "label", "tenant", "category", "priority")
 
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -121,13 +122,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
-    """Tokens as the endpoint counted them: `input` holds `cached` and `cache_write`, `output` holds `reasoning`."""
+    """Tokens as the endpoint counted them: `input` holds `cached` and `cache_write`, `output` holds `reasoning`.
+
+    `says_cached`: it told how many were cached, even if none.
+    """
 
     input: int = 0
     cached: int = 0
     cache_write: int = 0
     output: int = 0
     reasoning: int = 0
+    says_cached: bool = field(default=False, compare=False)
 
 
 # How a request ended.

@@ -160,14 +160,18 @@ class Pace:
         if self._tokens:
             self._tokens.take(-n_tokens)
 
-    def came_back(self, reply: Reply, *, sent_s: float) -> None:
-        """Learn from a reply to a request that was sent at `sent_s` of the clock."""
+    def came_back(self, reply: Reply, *, sent_s: float, counts: bool = True) -> None:
+        """Learn from a reply to a request that was sent at `sent_s` of the clock.
+
+        A failure that does not count is that of one of several endpoints, while another works.
+        """
         self.most_in_flight = max(self.most_in_flight, self.n_in_flight)
         self.n_in_flight -= 1
         if reply.outcome == "rate_limited":
             self._shrink(reply.retry_after_s, sent_s)
         elif reply.outcome in {"unavailable", "no_reply"}:
-            self._fail(reply.retry_after_s, sent_s)
+            if counts:
+                self._fail(reply.retry_after_s, sent_s)
         else:
             self._passed_s = self._clock()
             took_s = self._passed_s - sent_s

@@ -45,6 +45,7 @@ _MOST_VAIN: Final = 16
 # After so many requests in a row that the endpoint does not understand, it is not the requests' reviews.
 _MOST_UNSUPPORTED: Final = 5
 _FAILED: Final = frozenset({"unavailable", "no_reply"})
+_LEFT: Final = "the deadline was reached"
 
 
 @dataclass(slots=True)
@@ -56,6 +57,7 @@ class Counts:
     n_asked: int = 0
     n_asked_again: int = 0
     n_over_budget: int = 0
+    n_over_deadline: int = 0
     n_kept_of_cut: int = 0
     reply_s: float = 0.0
 
@@ -71,17 +73,25 @@ class Pool:
         settings: AskSettings,
         *,
         is_stopping: Callable[[], bool] = lambda: False,
+        room: Callable[[int], int] | None = None,
         seed: int | None = None,
         clock: Callable[[], float] = time.monotonic,
+        ends_s: float | None = None,
     ) -> None:
         """`is_stopping` is looked at all the time: once true, nothing more is sent, and what is under way is kept.
+
+        From `ends_s` of the clock on nothing more is sent either, and what is left is done without an answer. What is
+        under way then has the time that any request has: it is paid for.
+
+        `room` is told the size of a pack, and says how many of its reviews may be sent now; the rest waits, in front.
 
         Without a `seed` the ids of a request cannot be guessed by who writes a review.
         """
         self._model, self._task, self._paying, self._settings = model, task, paying, settings
         self._is_stopping = is_stopping
+        self._room = room
         self.shuffle = random.Random(seed)  # noqa: S311 - an order of reviews, not a secret
-        self._clock = clock
+        self._clock, self._ends_s = clock, ends_s
         limits = model.limits
         self.pace = Pace(
             threads=settings.threads, cooldown_s=settings.cooldown_s, rpm=limits.rpm, tpm=limits.tpm, clock=clock
@@ -114,6 +124,11 @@ class Pool:
         if error is not None:
             self._model.close()  # requests under way end now; their reservations stay charged
         self._threads.shutdown(cancel_futures=True)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline was reached."""
+        return self._ends_s is not None and self._clock() >= self._ends_s
 
     def ask(self, packs: Iterator[Sequence[Question]]) -> Iterator[list[Done]]:
         """Ask packs as fast as the endpoint and the budget allow; a question is yielded once, when it is done.
@@ -161,7 +176,11 @@ class Pool:
 
     def _send(self, fresh: Iterator[Sequence[Question]]) -> list[Done]:
         """Send what may be sent now; return what a spent budget leaves unanswered."""
-        if self._error is not None or self._is_stopping() or self._clock() < self._not_before_s:
+        if self._error is not None or self._is_stopping():
+            return []
+        if self.is_late:
+            return self._leave(fresh)
+        if self._clock() < self._not_before_s:
             return []
         if self.pace.gate_wait_s() > _LONGEST_GATE_S:
             self._fail(f"the endpoint asks to wait {self.pace.gate_wait_s():.0f} s; run again then")
@@ -170,7 +189,9 @@ class Pool:
         n_free = self.pace.n_free()
         if not self._model.is_settled:
             n_free = min(n_free, 1 - self.pace.n_in_flight)
-        while len(made) < n_free and (pack := self._next(fresh)) is not None:
+        while len(made) < n_free and (whole := self._next(fresh)) is not None:
+            if (pack := self._fitted(whole)) is None:
+                break
             request = self._model.compose(pack.questions, self.shuffle)
             n_tokens = len(request.body) / 4 + request.most_output_tokens / 2
             wait_s = self.pace.wait_s(n_tokens)
@@ -194,6 +215,27 @@ class Pool:
             self._is_exhausted = True
             return None
         return Pack(questions=tuple(questions))
+
+    def _leave(self, fresh: Iterator[Sequence[Question]]) -> list[Done]:
+        """Leave unanswered all that is not under way; no request is made of it."""
+        packs = [*self._waiting, *self._blocked, *(pack for _, _, pack in self._later)]
+        for held in (self._waiting, self._blocked, self._later):
+            held.clear()
+        packs += [Pack(questions=tuple(questions)) for questions in fresh]
+        self._is_exhausted = True
+        left = [done for pack in packs for done in given_up(pack, _LEFT).done]
+        self.counts.n_over_deadline += len(left)
+        return left
+
+    def _fitted(self, pack: Pack) -> Pack | None:
+        """Cut a pack to what there is room for; the rest goes to the front. None: no room now, so a little later."""
+        n = len(pack.questions) if self._room is None else self._room(len(pack.questions))
+        if n < len(pack.questions):
+            self._waiting.appendleft(replace(pack, questions=pack.questions[n:]))
+        if n == 0:
+            self._not_before_s = self._clock() + _LOOK_EVERY_S
+            return None
+        return replace(pack, questions=pack.questions[:n])
 
     def _start(self, made: list[tuple[Pack, Request, float]]) -> list[Done]:
         """Reserve the worst case of each request, and hand it to a thread."""
@@ -256,13 +298,19 @@ class Pool:
             self.counts.outcomes[reply.outcome] += 1
             self.counts.reply_s += reply.seconds
             was_failing = self.pace.is_failing
-            self.pace.came_back(reply, sent_s=sent.at_s)
+            counts = reply.outcome not in _FAILED or not self._works_elsewhere()
+            self.pace.came_back(reply, sent_s=sent.at_s, counts=counts)
             done += self._sort(sent, reply, counts=not was_failing)
         self._waiting.extend(self._blocked)
         self._blocked.clear()
         if self.pace.is_lost or self.pace.starved_s > _LONGEST_STARVATION_S:
             self._fail(f"the endpoint keeps failing: {came[-1][1].reason}")
         return done
+
+    def _works_elsewhere(self) -> bool:
+        """Whether the model has several endpoints, and one of them works."""
+        endpoints = self._model.traffic().endpoints
+        return len(endpoints) > 1 and any(one.is_up for one in endpoints)
 
     def _sort(self, sent: Sent, reply: Reply, *, counts: bool) -> list[Done]:
         """Say what is done of a request, and line up what is asked again."""

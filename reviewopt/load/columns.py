@@ -29,6 +29,7 @@ NAMES: Final[Mapping[Role, tuple[str, ...]]] = {
     ),
     "tenant": ("tenant", "tenantid", "client", "clientid", "brand", "brandname", "store", "storeid", "storename"),
     "category": ("category", "productcategory", "maincategory"),
+    "priority": (),  # what comes first is for the user to say
 }  # fmt: skip
 
 
@@ -42,6 +43,7 @@ class ColumnChoice:
     label: str | None = None
     tenant: str | None = None
     category: str | None = None
+    priority: str | None = None
 
     def of(self, role: Role) -> str | None:
         """The choice for a role."""
@@ -59,6 +61,7 @@ class Columns:
     label: str | None
     tenant: str | None
     category: str | None
+    priority: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,13 +73,14 @@ class Found:
     id: str | None
     tenant: str | None
     category: str | None
+    priority: str | None
     labels: tuple[str, ...]
     label_is_chosen: bool
     notes: tuple[str, ...] = field(default=())
 
 
 def find(schema: pl.Schema, choice: ColumnChoice, name: str) -> Found:
-    """Columns by the user's choice and by name; a column plays one role only.
+    """Columns by the user's choice and by name; a column plays one role only, but for the priority, which may share it.
 
     Raises:
         InputError: There is no text column, or a chosen column does not exist or has no fitting type.
@@ -96,7 +100,7 @@ def find(schema: pl.Schema, choice: ColumnChoice, name: str) -> Found:
     for role in ROLES:
         if role in taken or role == "label":
             continue
-        candidates = _candidates(schema, role, {column for column in taken.values() if column})
+        candidates = _candidates(schema, role, _used(taken))
         taken[role] = candidates[0] if candidates else None
         if len(candidates) > 1:
             others = ", ".join(shown(column, 40) for column in candidates[1:4])
@@ -104,16 +108,19 @@ def find(schema: pl.Schema, choice: ColumnChoice, name: str) -> Found:
     if taken["text"] is None:
         raise _no_text(schema, name)
     label = taken.get("label")
-    used = {column for column in taken.values() if column}
-    by_name = _candidates(schema, "label", used) if "label" not in taken else []
+    by_name = _candidates(schema, "label", _used(taken)) if "label" not in taken else []
     ours = [column for column in by_name if _is_answer(schema, column)]
     note = "'{}' is not used as the label: an earlier run wrote it (--label-column chooses)"
     notes += [note.format(shown(column, 40)) for column in ours]
     found = (label,) if label else tuple(column for column in by_name if column not in ours)
     return Found(
         text=taken["text"], title=taken["title"], id=taken["id"], tenant=taken["tenant"], category=taken["category"],
-        labels=found, label_is_chosen=label is not None, notes=tuple(notes),
+        priority=taken["priority"], labels=found, label_is_chosen=label is not None, notes=tuple(notes),
     )  # fmt: skip
+
+
+def _used(taken: Mapping[Role, str | None]) -> set[str]:
+    return {column for role, column in taken.items() if column and role != "priority"}
 
 
 def _is_answer(schema: pl.Schema, column: str) -> bool:
@@ -148,14 +155,14 @@ def _candidates(schema: pl.Schema, role: Role, taken: set[str]) -> list[str]:
 def _fits(dtype: pl.DataType, role: Role) -> bool:
     if role == "text":
         return isinstance(dtype, (pl.String, pl.Categorical, pl.Enum, pl.Binary))
-    if role == "label":
+    if role in {"label", "priority"}:
         return dtype.is_numeric() or isinstance(dtype, (pl.String, pl.Categorical, pl.Enum, pl.Boolean, pl.Null))
     return not dtype.is_nested() and not isinstance(dtype, pl.Object)
 
 
 def _check_type(schema: pl.Schema, column: str, role: Role, name: str) -> None:
     if not _fits(schema[column], role):
-        needed = {"text": "text", "label": "label names or numbers"}.get(role, "one value a row")
+        needed = {"text": "text", "label": "label names or numbers", "priority": "numbers"}.get(role, "one value a row")
         raise InputError(
             f"{name}: column '{shown(column, 40)}' is {shown(schema[column], 40)}, not {needed}; "
             f"choose another with --{role}-column"

@@ -14,7 +14,8 @@ from reviewopt.load.labels import LabelMap, labelled
 from reviewopt.load.source import reason, shown
 from reviewopt.task import Task
 
-REVIEW_SCHEMA: Final = pl.Schema({column: pl.Int64() if column == "row" else pl.String() for column in REVIEW_COLUMNS})
+_DTYPES: Final = {"row": pl.Int64(), "priority": pl.Float64()}
+REVIEW_SCHEMA: Final = pl.Schema({column: _DTYPES.get(column, pl.String()) for column in REVIEW_COLUMNS})
 
 
 def to_reviews(
@@ -34,10 +35,11 @@ def to_reviews(
         name: The input, for messages.
 
     Returns:
-        REVIEW_SCHEMA, (n_rows, 7).
+        REVIEW_SCHEMA, (n_rows, 8).
 
     Raises:
-        InputError: A label that the mapping does not cover, or bytes in a text column that are not UTF-8.
+        InputError: A label that the mapping does not cover, a priority that is no number, or bytes in a text column
+            that are not UTF-8.
     """
     row = pl.int_range(first_row, first_row + table.height, dtype=pl.Int64, eager=True).alias("row")
     ids = row.cast(pl.String)
@@ -52,6 +54,7 @@ def to_reviews(
         "tenant": _optional(table, columns.tenant, name).replace("", None),
         "category": _optional(table, columns.category, name).replace("", None),
         "label": _optional(table, None, name),
+        "priority": _priority(table, columns.priority, first_row_of_source, name),
     }
     if labels is not None:
         parts["label"] = labelled(labels, mapping, task, first_row_of_source, name)
@@ -62,6 +65,28 @@ def _optional(table: pl.DataFrame, column: str | None, name: str) -> pl.Series:
     if column is None:
         return pl.Series("", [None], dtype=pl.String).new_from_index(0, table.height)
     return as_text(table.get_column(column), name)
+
+
+def _priority(table: pl.DataFrame, column: str | None, first_row: int, name: str) -> pl.Series:
+    """The column as Float64, numbers written as text too; null where a row has none.
+
+    Raises:
+        InputError: A value that is no number: which of two words comes first is not for us to guess.
+    """
+    if column is None:
+        return pl.Series("", [None], dtype=pl.Float64).new_from_index(0, table.height)
+    values = table.get_column(column)
+    if not (values.dtype.is_numeric() or values.dtype == pl.Boolean):
+        text = as_text(values, name).str.strip_chars().replace("", None)
+        values = text.cast(pl.Float64, strict=False)
+        if len(wrong := (values.is_null() & text.is_not_null()).arg_true()):
+            at = wrong[0]
+            raise InputError(
+                f"{name}, row {first_row + at:,} (from 0): column '{shown(column, 40)}' holds '{shown(text[at], 40)}'; "
+                "a priority is a number, the highest first; write words as numbers, or name another column with "
+                "--priority-column"
+            )
+    return values.cast(pl.Float64).fill_nan(None)
 
 
 def as_text(values: pl.Series, name: str) -> pl.Series:

@@ -11,6 +11,7 @@ from typing import Final, Self
 
 import polars as pl
 
+from reviewopt.data import ROLES
 from reviewopt.errors import InputError, UsageError
 from reviewopt.load import columns as columns_of
 from reviewopt.load import labels as labels_of
@@ -190,7 +191,7 @@ def open_table(
         label, label_notes = labels_of.choose(head, found.labels, found.label_is_chosen, mapping, task, name)
         columns = Columns(
             text=found.text, title=found.title, id=found.id, tenant=found.tenant, category=found.category,
-            label=label.column if label else None,
+            label=label.column if label else None, priority=found.priority,
         )  # fmt: skip
         notes = (_chosen(columns, label, mapping), *found.notes, *label_notes, *left_out, *union.notes)
         notes += tuple(note for source in sources for note in source.notes)
@@ -279,7 +280,7 @@ def _head(sources: Sequence[Source], union: Union) -> tuple[pl.DataFrame, str]:
 
 def _chosen(columns: Columns, label: labels_of.LabelColumn | None, mapping: labels_of.LabelMap) -> str:
     parts = [f"text={shown(columns.text, 40)}"]
-    for role in ("title", "id", "label", "tenant", "category"):
+    for role in ROLES[1:]:
         column: str | None = getattr(columns, role)
         if column is not None:
             how = f" ({mapping if label.numeric else 'names'})" if role == "label" and label is not None else ""

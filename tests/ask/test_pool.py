@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from fakes import price_a_request, settings_of
+from gpus import FakeGpus
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from purses import counted
@@ -26,6 +27,7 @@ from reviewopt.budget import Purse
 from reviewopt.config import load_task
 from reviewopt.data import Question, Reply, Request, Usage
 from reviewopt.errors import ModelError
+from reviewopt.hardware import Guard
 from reviewopt.models.protocol import Limits
 from reviewopt.models.scripted import Fault, Scripted
 from reviewopt.prices import Price, Rate
@@ -91,13 +93,23 @@ def asked_by(
     is_stopping: Callable[[], bool] = lambda: False,
     budgets: dict[str, Any] | None = None,
     price: Price | None = None,
+    room: Callable[[int], int] | None = None,
+    ends_s: float | None = None,
     **ask: Any,
 ) -> Iterator[Asked]:
     merged = settings_of({"ask.threads": threads, **{f"ask.{name}": value for name, value in ask.items()}})
     with Purse(folder / "spend", run_id="a", model="m", endpoint="in process", **(budgets or {})) as purse:
         paying = Paying(price or price_a_request(str(REQUEST_USD)), purse)
         with Pool(
-            model, load_task("sentiment"), paying, merged.ask, is_stopping=is_stopping, seed=seed, clock=clock
+            model,
+            load_task("sentiment"),
+            paying,
+            merged.ask,
+            is_stopping=is_stopping,
+            room=room,
+            seed=seed,
+            clock=clock,
+            ends_s=ends_s,
         ) as pool:
             yield Asked(pool, purse)
 
@@ -672,3 +684,66 @@ def test_an_error_of_the_caller_ends_what_is_under_way(tmp_path: Path) -> None:
         list(asked.pool.ask(packs()))
     assert ask_threads() == []
     assert model._closed.is_set()
+
+
+# Memory of a model in this process
+
+
+@settings(deadline=None, max_examples=20)
+@given(rooms=st.lists(st.integers(0, 12), min_size=1, max_size=12), n=st.integers(1, 40), size=st.integers(1, 12))
+def test_packs_are_cut_to_the_room_there_is_and_nothing_is_lost_or_doubled(
+    tmp_path_factory: pytest.TempPathFactory, rooms: list[int], n: int, size: int
+) -> None:
+    told: list[int] = []
+    given_rooms = iter(rooms)
+
+    def room(n_reviews: int) -> int:
+        told.append(min(next(given_rooms, 12), n_reviews))
+        return told[-1]
+
+    model = Scripted(label_of, place="process")
+    with asked_by(tmp_path_factory.mktemp("home"), model, room=room) as asked:
+        asked.ask(n, size=size)
+    assert asked.answered == list(range(n))
+    assert len(asked.done) == n
+    sent = [len(request.questions) for request in model.requests]
+    assert Counter(sent) == Counter(one for one in told if one)
+
+
+def test_the_rest_of_a_cut_pack_goes_before_the_next_pack(tmp_path: Path) -> None:
+    model = Scripted(label_of, place="process")
+    with asked_by(tmp_path, model, room=lambda n: min(n, 3), threads=1) as asked:
+        asked.ask(16, size=8)
+    sent = [sorted(one.at for one in request.questions) for request in model.requests]
+    assert sent == [[0, 1, 2], [3, 4, 5], [6, 7], [8, 9, 10], [11, 12, 13], [14, 15]]
+    assert asked.pool.counts.n_asked_again == 0
+
+
+def test_without_room_it_waits_and_looks_now_and_then(tmp_path: Path) -> None:
+    gpus, n_looks = FakeGpus([1.0]), 0
+    guard = Guard(gpus)
+
+    def room(n_reviews: int) -> int:
+        nonlocal n_looks
+        n_looks += 1
+        if n_looks > 8:
+            gpus.shares = [0.1]
+        return guard.room(n_reviews)
+
+    model = Scripted(label_of, place="process")
+    with asked_by(tmp_path, model, room=room, clock=time.monotonic) as asked:
+        asked.ask(4, size=1)
+    assert asked.answered == [0, 1, 2, 3]
+    assert n_looks < 30  # and not as often as a loop can turn
+    assert guard.waited_s > 0.2
+
+
+def test_a_run_that_waits_for_room_can_be_stopped(tmp_path: Path) -> None:
+    with (
+        asked_by(
+            tmp_path, Scripted(label_of), room=lambda _: 0, is_stopping=iter([False] * 9 + [True] * 99).__next__
+        ) as asked,
+        pytest.raises(KeyboardInterrupt),
+    ):
+        asked.ask(4)
+    assert not asked.done
