@@ -4,45 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.asking import KEPT_COLUMNS, Asking, Survey, text_bytes
+from reviewopt import calibrating, priority, reach
+from reviewopt.ahead import Before
+from reviewopt.asking import KEPT_COLUMNS, text_bytes
 from reviewopt.cache.tiers import Batch, Found
-from reviewopt.data import COST_DTYPE, SOURCES
+from reviewopt.data import SOURCES
 from reviewopt.dedup import near as near_copies
 from reviewopt.dedup.exact import Asked
 from reviewopt.dedup.near import Near
-from reviewopt.dedup.spread import NO_LABEL, Fresh
-from reviewopt.job import Job, Local, Paid
+from reviewopt.dedup.spread import NO_LABEL, Draft, Fresh
+from reviewopt.job import Job, Paid
+from reviewopt.ladder import Ladder, in_slices
+from reviewopt.laddered import together
+from reviewopt.reach import Reach
+from reviewopt.record import AskRecord, LadderRecord
 from reviewopt.text.sketch import Sketches, sketch
 
-# What a worker takes at a time: small enough to share a chunk among cores, large enough to hide the call.
-_SLICE_ROWS: Final = 4096
 _NEAR: Final = SOURCES.index("near")
 _FIRST_TIER: Final = SOURCES.index("l1")
-_FAILED: Final = SOURCES.index("failed")
 
 I64 = npt.NDArray[np.int64]
-T = TypeVar("T")
+U8 = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sorted:
     """A batch of n new questions, sorted by who answers them.
 
-    `follows` are near copies of questions that the model or the cache answers, `open_` the positions that only the
-    model can answer; `source` is what each will say.
+    `level` is how complex they are, `follows` are near copies of questions that the models or the cache answer, `open_`
+    the positions that only a model can answer; `source` is what each will say.
     """
 
     batch: Batch
     found: Found
     near: Near
+    level: U8
     source: npt.NDArray[np.uint8]
     follows: npt.NDArray[np.bool_]
     open_: I64
@@ -54,8 +58,11 @@ class Answering:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._pool = ThreadPoolExecutor(job.threads, thread_name_prefix="worker")
-        self._source = job.sources.index(job.answerer.source)
-        self.asking = Asking(job, job.answerer) if isinstance(job.answerer, Paid) else None
+        self._source = job.sources.index(job.rungs[-1].source)
+        self.ladder = Ladder(job, self._pool)
+        # What the savings are measured by: one request a row to the top rung, or to the last voter where none is paid.
+        paid = [one for one in (*job.voters, *job.rungs) if isinstance(one, Paid)]
+        self.naive = self.ladder.asking[paid[-1].source].naive if paid else None
 
     def __enter__(self) -> Self:
         return self
@@ -64,44 +71,87 @@ class Answering:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
-        if self.asking is not None:
-            self.asking.pool.__exit__(kind, error, trace)
+        for asking in self.ladder.asking.values():
+            asking.pool.__exit__(kind, error, trace)
 
-    def answer(self, reviews: pl.DataFrame, form: pl.Series, asked: Asked) -> tuple[Fresh, I64]:
+    def begin(self, on_line: Callable[[str], None]) -> None:
+        """Find out, by asking a sample, how sure is sure enough and how large packs may be; `on_line` is told."""
+        calibrating.begin(self.ladder, self._job, on_line)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the deadline was reached."""
+        return any(asking.pool.is_late for asking in self.ladder.asking.values())
+
+    def asked(self) -> AskRecord | None:
+        """Return what asking took so far, of all models together."""
+        return together([asking.record() for asking in self.ladder.asking.values()])
+
+    def record(self) -> LadderRecord | None:
+        """Return how several models shared the questions; None for one model."""
+        return self.ladder.tally.record(self.ladder.policy, self.ladder.asking)
+
+    def answer(
+        self, reviews: pl.DataFrame, form: pl.Series, asked: Asked, before: Before | None = None
+    ) -> tuple[Fresh, I64]:
         """Answer the new questions of a chunk.
 
         Args:
             reviews: the chunk, as REVIEW_COLUMNS.
             form: String (n_rows,), its normal forms.
             asked: what its rows ask.
+            before: what was answered of them before.
 
         Returns:
             The answers, and for each new question the one that its group began with, int64 (n_new,).
         """
-        sorted_ = self._sort(reviews, form, asked, count=True)
-        fresh = self._answered(sorted_, reviews, asked.new_rows)
+        reviews = self._raised(reviews, asked)
+        sorted_ = self._sort(reviews, form, asked, count=True, before=before)
+        fresh = self._answered(sorted_, reviews, asked.new_rows, before)
         return fresh, asked.question[asked.new_rows][sorted_.near.first]
 
-    def survey(self, reviews: pl.DataFrame, form: pl.Series, asked: Asked) -> tuple[dict[str, int], Survey]:
-        """Say for nothing who would answer the new questions of a chunk, by source, and what would be asked."""
-        if self.asking is None:
-            raise TypeError("only a paid model is surveyed")
+    def survey(self, reviews: pl.DataFrame, form: pl.Series, asked: Asked) -> tuple[dict[str, int], list[Reach]]:
+        """Say for nothing who would answer the new questions of a chunk, by source, and what each rung is asked."""
         sorted_ = self._sort(reviews, form, asked, count=False)
         counts = np.bincount(sorted_.source, minlength=len(self._job.sources))
         kept = reviews.select(KEPT_COLUMNS)[asked.new_rows[sorted_.open_]]
-        survey = self.asking.survey(_at(sorted_.batch, sorted_.open_), kept)
-        counts[self._source] -= survey.n_refused
-        counts[_FAILED] += survey.n_refused
-        return dict(zip(self._job.sources, counts.tolist(), strict=True)), survey
+        reached = reach.survey(self.ladder, sorted_.batch.at(sorted_.open_), kept, sorted_.level[sorted_.open_])
+        n_by_source = dict(zip(self._job.sources, counts.tolist(), strict=True))
+        top = self._job.rungs[-1].source
+        for one in reached:  # what stays below the top, and what the top never could answer, is not the top's
+            below = round(one.stays) if one.source != top else 0
+            refused = one.survey.n_refused if one.survey is not None and one.source == top else 0
+            n_by_source[one.source] += below
+            n_by_source["failed"] += refused
+            n_by_source[top] -= below + refused
+        return n_by_source, reached
+
+    def _raised(self, reviews: pl.DataFrame, asked: Asked) -> pl.DataFrame:
+        """Give all rows of a question the highest priority of them."""
+        if self._job.table.columns.priority is None:
+            return reviews
+        raised = priority.raised(reviews["priority"].to_numpy(), asked.question)
+        return reviews.with_columns(priority=pl.Series(raised).fill_nan(None))
+
+    def n_unsampled(self, sample: pl.DataFrame) -> dict[str, int]:
+        """Return how many of the sample's questions each paid rung would be asked; none where nothing is calibrated."""
+        if len(self._job.rungs) == 1:
+            return {}
+        rows = sample.head(self._job.config.ladder.sample)
+        batch = Batch(form=rows["form"], sketches=None, tenant=rows["tenant"] if self._job.isolated else None)
+        rungs = [one for one in self._job.rungs if isinstance(one, Paid)]
+        return {one.source: int((one.cache.look_up(batch, count=False).tier == 0).sum()) for one in rungs}
 
     def text_bytes(self, reviews: pl.DataFrame, asked: Asked) -> int:
         """Return the bytes of text of the rows that ask something, as far as they would be sent."""
-        if self.asking is None:
-            raise TypeError("only a paid model is surveyed")
+        if self.naive is None:
+            return 0
         asks = asked.question >= 0
-        return int(text_bytes(reviews, most=self.asking.naive.most_bytes)[asks].sum())
+        return int(text_bytes(reviews, most=self.naive.most_bytes)[asks].sum())
 
-    def _sort(self, reviews: pl.DataFrame, form: pl.Series, asked: Asked, *, count: bool) -> Sorted:
+    def _sort(
+        self, reviews: pl.DataFrame, form: pl.Series, asked: Asked, *, count: bool, before: Before | None = None
+    ) -> Sorted:
         """Find out who answers the new questions of a chunk; with `count`, look-ups are counted as uses."""
         rows, form = asked.new_rows, form.gather(asked.new_rows)
         tenant = reviews["tenant"].gather(rows) if self._job.isolated else None
@@ -109,21 +159,24 @@ class Answering:
             sketches, near = self._related(form, tenant)
         batch = Batch(form=form, sketches=sketches, tenant=tenant)
         with self._job.recorder.stage("cache"):
-            found = self._job.cache.look_up(batch, count=count)
+            level = self.ladder.level(reviews, rows)
+            found = self.ladder.look_up(batch, level, count=count)
+        if before is not None:  # as good as known, and the answer to no other text
+            found.tier[before.places], found.similar[before.places] = 1, False
         missed = found.tier == 0
         source = np.where(missed, self._source, _FIRST_TIER + found.tier - 1).astype(np.uint8)
         # A near copy takes its leader's answer, unless that is the answer to another text itself.
         follows = missed & (near.leader >= 0) & ~found.similar[near.leader]
         source[follows] = _NEAR
         open_ = np.flatnonzero(missed & ~follows)
-        return Sorted(batch=batch, found=found, near=near, source=source, follows=follows, open_=open_)
+        return Sorted(batch=batch, found=found, near=near, level=level, source=source, follows=follows, open_=open_)
 
     def _related(self, form: pl.Series, tenant: pl.Series | None) -> tuple[Sketches | None, Near]:
         """Find near copies among the new questions."""
         job = self._job
         if job.near == "off":
             return None, Near(np.arange(len(form)), np.full(len(form), -1, np.int64))
-        sketches = Sketches.concat(_in_slices(self._pool, sketch, form))
+        sketches = Sketches.concat(in_slices(self._pool, sketch, form))
         return sketches, near_copies.find(
             form,
             sketches,
@@ -133,72 +186,33 @@ class Answering:
             tenant=None if tenant is None else tenant.hash(seed=1).to_numpy(),
         )
 
-    def _answered(self, sorted_: Sorted, reviews: pl.DataFrame, rows: I64) -> Fresh:
+    def _answered(self, sorted_: Sorted, reviews: pl.DataFrame, rows: I64, before: Before | None) -> Fresh:
         """Answer a batch of new questions: from the cache, as a near copy, or by the model."""
         found, follows, leader = sorted_.found, sorted_.follows, sorted_.near.leader
         n = len(follows)
-        label, confidence = np.maximum(found.label, 0).astype(np.uint8), found.confidence.copy()
-        outside, source = np.zeros(n, np.bool_), sorted_.source
-        cost = pl.repeat(0, n, dtype=COST_DTYPE, eager=True)
-        rest, note = found.rest, pl.repeat(None, n, dtype=pl.String, eager=True)
-
-        def take(at: I64, said: Fresh) -> None:
-            nonlocal cost, rest, note
-            label[at], confidence[at], outside[at], source[at] = said.label, said.confidence, said.outside, said.source
-            cost = cost.scatter(at, said.cost_usd)
-            rest = rest if rest is None or said.rest is None else rest.scatter(at, said.rest)
-            note = note if said.note is None else note.scatter(at, said.note)
-
-        take(sorted_.open_, self._asked(_at(sorted_.batch, sorted_.open_), reviews, rows[sorted_.open_]))
-        orphans = np.flatnonzero(follows & (label[leader] == NO_LABEL))
+        draft = Draft(n, has_rest=bool(self._job.task.others))
+        known = np.flatnonzero(found.tier > 0)
+        draft.take(known, self.ladder.known(found, known, sorted_.batch, self._job.rungs))
+        if before is not None:
+            draft.take(before.places, before.answers)
+            draft.pay(before.spent, before.spent_usd)
+        draft.source[follows] = _NEAR
+        open_ = sorted_.open_
+        draft.take(open_, self._asked(sorted_, open_, reviews, rows))
+        orphans = np.flatnonzero(follows & (draft.label[leader] == NO_LABEL))
         if len(orphans):  # what is wrong with a text need not be wrong with one that is like it
-            follows = follows & (label[leader] != NO_LABEL)
-            take(orphans, self._asked(_at(sorted_.batch, orphans), reviews, rows[orphans]))
+            follows = follows & (draft.label[leader] != NO_LABEL)
+            draft.take(orphans, self._asked(sorted_, orphans, reviews, rows))
         led = np.flatnonzero(follows)
-        for values in (label, confidence, outside):
+        for values in (draft.label, draft.confidence, draft.outside):
             values[led] = values[leader[led]]
-        rest = None if rest is None else rest.scatter(led, rest.gather(leader[led]))
-        note = note.scatter(led, note.gather(leader[led]))
-        has_notes = self.asking is not None
-        return Fresh(
-            label=label,
-            confidence=confidence,
-            outside=outside,
-            source=source,
-            cost_usd=cost,
-            rest=rest,
-            note=note if has_notes else None,
-        )
+        draft.rest = None if draft.rest is None else draft.rest.scatter(led, draft.rest.gather(leader[led]))
+        draft.note = draft.note.scatter(led, draft.note.gather(leader[led]))
+        return draft.fresh(has_notes=bool(self._job.paid))
 
-    def _asked(self, batch: Batch, reviews: pl.DataFrame, rows: I64) -> Fresh:
-        """Answer a batch, which stands in `rows` of the chunk, by the model."""
-        if self.asking is not None:
-            with self._job.recorder.stage("ask"):
-                return self.asking.answer(batch, reviews.select(KEPT_COLUMNS)[rows])
-        if not isinstance(self._job.answerer, Local):
-            raise TypeError("a paid model is asked by Asking")
-        with self._job.recorder.stage("local"):
-            return self._labelled(batch.form, self._job.answerer)
-
-    def _labelled(self, form: pl.Series, local: Local) -> Fresh:
-        said = _in_slices(self._pool, local.predictor.predict, form) if len(form) else []
-        n, none = len(form), np.zeros(0)
-        return Fresh(
-            label=np.concatenate([none, *(one.label for one in said)]).astype(np.uint8),
-            confidence=np.clip(np.concatenate([none, *(one.confidence for one in said)]), 0, 1).astype(np.float32),
-            outside=np.concatenate([none, *(one.outside for one in said)]).astype(np.bool_),
-            source=np.full(n, self._source, np.uint8),
-            cost_usd=pl.repeat(local.price_usd, n, dtype=COST_DTYPE, eager=True),
-        )
-
-
-def _at(batch: Batch, at: I64) -> Batch:
-    """Return the questions at the positions `at`, without sketches."""
-    tenant = None if batch.tenant is None else batch.tenant.gather(at)
-    return Batch(form=batch.form.gather(at), sketches=None, tenant=tenant)
-
-
-def _in_slices(pool: ThreadPoolExecutor, function: Callable[[pl.Series], T], column: pl.Series) -> list[T]:
-    """Apply a pure function to slices of a column on the pool's threads; results in order, at least one."""
-    starts = range(0, max(len(column), 1), _SLICE_ROWS)
-    return list(pool.map(lambda start: function(column.slice(start, _SLICE_ROWS)), starts))
+    def _asked(self, sorted_: Sorted, at: I64, reviews: pl.DataFrame, rows: I64) -> Fresh:
+        """Answer the questions `at` some places of a batch, which stands in `rows` of the chunk, by the rungs."""
+        reviews = reviews.select(KEPT_COLUMNS)
+        kept = reviews[rows[at]] if self._job.paid else reviews.clear()
+        batch = sorted_.batch if self._job.is_ladder else replace(sorted_.batch, sketches=None)
+        return self.ladder.answer(batch.at(at), kept, sorted_.level[at])

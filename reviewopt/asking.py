@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt import pack
+from reviewopt import pack, priority
 from reviewopt.ask.again import Done
 from reviewopt.ask.paying import Paying
 from reviewopt.ask.pool import Pool
@@ -21,9 +22,11 @@ from reviewopt.cache.asked import Batch, Keeper, Kept
 from reviewopt.data import COST_DTYPE, SOURCES, Question
 from reviewopt.dedup.spread import NO_LABEL, Fresh
 from reviewopt.errors import ModelError
+from reviewopt.hardware import Guard, Watch
 from reviewopt.job import Job, Paid
 from reviewopt.pricing import Naive, form_of, text_room
-from reviewopt.record import AskRecord, Failure, Tokens
+from reviewopt.record import AskRecord, Failure, HardwareUse, Tokens
+from reviewopt.settings import parse_duration
 from reviewopt.text.complexity import complexity
 from reviewopt.text.prompt_copy import prompt_copy, shorten
 
@@ -33,20 +36,24 @@ _SEED: Final = 20_261_121
 _MOST_REASONS: Final = 20
 
 # What is kept of a review that is asked.
-KEPT_COLUMNS: Final = ("tenant", "review_id", "title", "text")
+KEPT_COLUMNS: Final = ("tenant", "review_id", "title", "text", "priority")
 
 I64 = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """The prompt's copies of n open questions: `text`, `n_tokens` (n,), and which were shortened, bool (n,)."""
+    """The prompt's copies of n open questions: `text`, `n_tokens` (n,), and which were shortened, bool (n,).
+
+    `priority` is null where no question has one.
+    """
 
     text: pl.Series
     n_tokens: I64
     shortened: npt.NDArray[np.bool_]
     weight: npt.NDArray[np.float64]
     tenant: I64 | None
+    priority: npt.NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,22 +76,42 @@ class Asking:
 
     def __init__(self, job: Job, paid: Paid) -> None:
         self._job, self._paid = job, paid
+        self.cache = paid.cache
+        self.tuning = paid.tuning
         self._source = job.sources.index(paid.source)
         self.paying = Paying(paid.price, paid.purse)
+        self._guard = Guard(paid.gpus) if paid.gpus is not None and paid.model.place == "process" else None
+        self._watch = Watch(paid.gpus) if paid.gpus is not None else None
+        lasts_s = parse_duration(job.config.ask.deadline)
         self.pool = Pool(
             paid.model,
             job.task,
             self.paying,
             job.config.ask,
             is_stopping=paid.is_stopping,
+            ends_s=None if lasts_s is None else time.monotonic() + lasts_s,
+            room=None if self._guard is None else self._guard.room,
         )
         self.n_shortened = 0
         self._reasons: Counter[str] = Counter()
         self._n_chunks = 0
-        self._form = form_of(paid.model, paid.encoding)
+        self.form = form_of(paid.model, paid.encoding)
         self._most_review_tokens = min(job.config.prompt.most_review_tokens, text_room(paid.model))
-        self.naive = Naive(paid.model, paid.price, self._form, most_review_tokens=self._most_review_tokens)
-        self._bounds = self._pack_bounds()
+        self.naive = Naive(paid.model, paid.price, self.form, most_review_tokens=self._most_review_tokens)
+        self.use_packs_of(job.config.pack.size if self.tuning is None else self.tuning.size)
+
+    @property
+    def most_reviews(self) -> int:
+        """The reviews that a request has room for at most."""
+        return self._pack_bounds(self._job.config.pack.size).most_reviews
+
+    def use_packs_of(self, size: int) -> None:
+        """Put so many reviews of middling complexity into a request from now on.
+
+        1: each alone; such answers are kept apart from packed ones.
+        """
+        self.cache = self._paid.singly if size == 1 and self._paid.singly is not None else self._paid.cache
+        self._bounds = self._pack_bounds(size)
 
     # --- what is asked ---------------------------------------------------------------------------------------------
 
@@ -93,7 +120,7 @@ class Asking:
 
         Args:
             batch: the open questions, (n,).
-            kept: `tenant`, `review_id`, `title` and `text` of each.
+            kept: KEPT_COLUMNS of each.
 
         Raises:
             ModelError: no request can pass; what was answered is archived.
@@ -104,20 +131,22 @@ class Asking:
         rest: list[str] = [""] * n
         note: list[str | None] = [None] * n
         cost = [Decimal(0)] * n
-        keeper = self._job.cache.keeper(batch, kept)
+        keeper = self.cache.keeper(batch, kept)
         keys = None if keeper is None else keeper.keys.hex()
         refused = self._refused(keys)
         for at, reason in refused.items():
             note[at] = f"left alone, it never worked in an earlier run: {reason}"
         self._reasons.update(note[at] or "" for at in refused)
         open_ = np.setdiff1d(np.arange(n), np.fromiter(refused, np.int64, len(refused)))
-        prepared = self._prepare(batch, open_, kept)
+        prepared = self._unsent(open_) if self.pool.is_late else self._prepare(batch, open_, kept)
         for at in open_[prepared.shortened].tolist():
             note[at] = _SHORTENED
         self.n_shortened += int(prepared.shortened.sum())
         n_done = 0
         for done in self._asked(self._packs(prepared, open_, kept, keys)):
             self._keep(keeper, done)
+            if self._watch is not None:
+                self._watch.look()
             for one in done:
                 at = one.question.at
                 cost[at] = self.paying.cost_of(at)
@@ -151,9 +180,9 @@ class Asking:
         except (ModelError, KeyboardInterrupt) as error:
             raise type(error)(f"{error}. {after}" if str(error) else after) from error
 
-    def survey(self, batch: Batch, kept: pl.DataFrame) -> Survey:
+    def survey(self, batch: Batch, kept: pl.DataFrame, *, skips_refused: bool = True) -> Survey:
         """Count what `answer` would ask, for nothing."""
-        refused = self._refused(self._keys(batch))
+        refused = self._refused(self._keys(batch)) if skips_refused else {}
         open_ = np.setdiff1d(np.arange(len(batch.form)), np.fromiter(refused, np.int64, len(refused)))
         prepared = self._prepare(batch, open_, kept)
         n_requests = sum(1 for _ in self._positions(prepared))
@@ -162,16 +191,16 @@ class Asking:
             n_refused=len(refused),
             n_requests=n_requests,
             n_input_tokens=int(prepared.n_tokens.sum())
-            + len(open_) * self._form.tokens_a_review
-            + n_requests * self._form.tokens,
+            + len(open_) * self.form.tokens_a_review
+            + n_requests * self.form.tokens,
             n_output_tokens=len(open_) * self._paid.model.output_tokens_a_review,
             n_body_bytes=int(prepared.text.str.len_bytes().sum())
-            + len(open_) * self._form.bytes_a_review
-            + n_requests * self._form.bytes,
+            + len(open_) * self.form.bytes_a_review
+            + n_requests * self.form.bytes,
         )
 
     def _keys(self, batch: Batch) -> pl.Series | None:
-        keys = self._job.cache.keys(batch)
+        keys = self.cache.keys(batch)
         return None if keys is None else keys.hex()
 
     def _refused(self, keys: pl.Series | None) -> dict[int, str]:
@@ -198,13 +227,30 @@ class Asking:
             shortened=shortened,
             weight=pack.load(complexity(text), self._bounds),
             tenant=tenant,
+            priority=rows["priority"].to_numpy() if rows["priority"].count() else None,
+        )
+
+    @staticmethod
+    def _unsent(at: I64) -> Prepared:
+        """Stand for the questions at `at` where nothing is sent any more: copies for prompts would be made in vain."""
+        n = len(at)
+        return Prepared(
+            text=pl.repeat("", n, dtype=pl.String, eager=True),
+            n_tokens=np.zeros(n, np.int64),
+            shortened=np.zeros(n, np.bool_),
+            weight=np.ones(n),
+            tenant=None,
+            priority=None,
         )
 
     def _positions(self, prepared: Prepared) -> Iterator[I64]:
         order = pack.shuffled(len(prepared.text), _SEED + self._n_chunks)
         self._n_chunks += 1
-        n_tokens = prepared.n_tokens + self._form.tokens_a_review
-        return pack.packs(order, n_tokens, prepared.weight, prepared.tenant, self._bounds)
+        n_tokens = prepared.n_tokens + self.form.tokens_a_review
+        if prepared.priority is None:
+            return pack.packs(order, n_tokens, prepared.weight, prepared.tenant, self._bounds)
+        order = priority.highest_first(order, prepared.priority)
+        return priority.in_order(pack.packs(order, n_tokens, prepared.weight, prepared.tenant, self._bounds), order)
 
     def _packs(
         self, prepared: Prepared, open_: I64, kept: pl.DataFrame, keys: pl.Series | None
@@ -227,19 +273,33 @@ class Asking:
                 for one in positions.tolist()
             )
 
-    def _pack_bounds(self) -> pack.Bounds:
-        settings, limits = self._job.config.pack, self._paid.model.limits
-        fixed = 1 if self._job.is_naive else settings.fixed
+    def _pack_bounds(self, size: int) -> pack.Bounds:
+        limits = self._paid.model.limits
+        fixed = 1 if self._job.is_naive or size == 1 else self._job.config.pack.fixed
         return pack.Bounds(
-            size=settings.size,
+            size=size,
             fixed=fixed,
             most=limits.most_questions,
+            sizes=limits.pack_sizes,
             most_input_tokens=text_room(self._paid.model),
             most_output_tokens=limits.most_output_tokens,
             output_tokens_a_review=self._paid.model.output_tokens_a_review,
         )
 
     # --- what is kept ----------------------------------------------------------------------------------------------
+
+    def keep(self, batch: Batch, kept: pl.DataFrame, said: Fresh) -> None:
+        """Archive answers that were asked before as those to the requests that are sent now."""
+        keeper = self.cache.keeper(batch, kept)
+        if keeper is None:
+            return
+        rest = [""] * len(said.label) if said.rest is None else said.rest.to_list()
+        values = zip(said.label.tolist(), said.confidence.tolist(), rest, said.cost_usd, strict=True)
+        answers = [
+            Kept(at=at, label=label, confidence=confidence, rest=more, cost_usd=usd)
+            for at, (label, confidence, more, usd) in enumerate(values)
+        ]
+        self.cache.store(keeper, answers)
 
     def _keep(self, keeper: Keeper | None, done: list[Done]) -> None:
         """Archive what was answered, and write down what was not."""
@@ -255,7 +315,7 @@ class Asking:
             if one.answer is not None
         ]
         if keeper is not None:
-            self._job.cache.store(keeper, answers)
+            self.cache.store(keeper, answers)
         if self._paid.retries and self._paid.refusals is not None:
             self._paid.refusals.forget(
                 [one.question.key for one in done if one.answer is not None and one.question.key]
@@ -283,6 +343,20 @@ class Asking:
                     [one.n_tries for one in lasting],
                 )
 
+    def _hardware(self) -> HardwareUse | None:
+        """Return what the GPUs of this machine did; None for a model that computes elsewhere."""
+        paid, guard = self._paid, self._guard
+        if paid.model.place == "remote":
+            return None
+        return HardwareUse(
+            place=paid.model.place,
+            driver=None if paid.gpus is None else paid.gpus.driver,
+            reason=paid.no_gpus,
+            gpus=() if self._watch is None else tuple(self._watch.use()),
+            n_halved=0 if guard is None else guard.n_halved,
+            waited_s=0.0 if guard is None else guard.waited_s,
+        )
+
     def record(self) -> AskRecord:
         """Return what asking took so far."""
         counts, paid, usage = self.pool.counts, self._paid, self.paying.usage
@@ -300,6 +374,7 @@ class Asking:
             mean_pack_size=counts.n_asked / n_packs if n_packs else None,
             n_shortened=self.n_shortened,
             n_over_budget=counts.n_over_budget,
+            n_over_deadline=counts.n_over_deadline,
             failures=dict(self._reasons.most_common(_MOST_REASONS)),
             tokens=Tokens(
                 input=usage.input,
@@ -315,9 +390,10 @@ class Asking:
             waited_s=self.pool.pace.waited_s,
             most_in_flight=self.pool.pace.most_in_flight,
             n_kept_of_cut=counts.n_kept_of_cut,
-            cache_saved_usd=None,
+            cache_saved_usd=None if self.paying.cache_saved_usd is None else f"{self.paying.cache_saved_usd:f}",
             traffic=paid.model.traffic(),
-            packs=None,
+            packs=self.tuning,
+            hardware=self._hardware(),
             alerts=tuple(paid.alerts()),
         )
 

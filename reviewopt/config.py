@@ -16,7 +16,7 @@ import msgspec
 
 from reviewopt.data import Frozen
 from reviewopt.errors import InputError, UsageError
-from reviewopt.settings import Config, ModelSettings, TenantSettings
+from reviewopt.settings import Config, EndpointSettings, ModelSettings, TenantSettings, parse_duration
 from reviewopt.task import Choice, Task, problem
 
 ENV_PREFIX: Final = "REVIEWOPT_"
@@ -87,16 +87,13 @@ def _named(section: str, tables: Any, path: Path) -> dict[str, Any]:
     for name, values in tables.items() if isinstance(tables, dict) else [("", None)]:
         if not isinstance(values, dict):
             raise UsageError(f"{path}: [{section}] holds tables with names of your own: [{section}.NAME]")
-        unknown = set(values) - set(kind.__struct_fields__)
-        if "api_key" in unknown:
-            raise UsageError(
-                f"{path}: {section}.{name}.api_key: keys are never settings; put it into a variable of the environment "
-                'and name that: api_key_env = "VARIABLE"'
-            )
-        if unknown:
-            wrong = min(unknown)
-            near = _nearest(wrong, list(kind.__struct_fields__))
-            raise UsageError(f"{path}: there is no setting {section}.{name}.{wrong}{near}")
+        _check_names(f"{section}.{name}", values, kind, path)
+        endpoints = values.get("endpoints", [])
+        if isinstance(endpoints, dict):
+            raise UsageError(f"{path}: [{section}.{name}.endpoints]: write it in double brackets, once an endpoint")
+        for at, endpoint in enumerate(endpoints if isinstance(endpoints, list) else [], 1):
+            if isinstance(endpoint, dict):
+                _check_names(f"{section}.{name}.endpoints.{at}", endpoint, EndpointSettings, path)
         try:
             made[name] = msgspec.convert(values, kind)
         except msgspec.ValidationError as error:
@@ -104,11 +101,31 @@ def _named(section: str, tables: Any, path: Path) -> dict[str, Any]:
     return made
 
 
+def _check_names(where: str, values: Mapping[str, Any], kind: type[msgspec.Struct], path: Path) -> None:
+    unknown = set(values) - set(kind.__struct_fields__)
+    if "api_key" in unknown:
+        raise UsageError(
+            f"{path}: {where}.api_key: keys are never settings; put it into a variable of the environment "
+            'and name that: api_key_env = "VARIABLE"'
+        )
+    if unknown:
+        wrong = min(unknown)
+        raise UsageError(f"{path}: there is no setting {where}.{wrong}{_nearest(wrong, list(kind.__struct_fields__))}")
+
+
 def _named_settings(named: Mapping[str, Any], origin: str) -> Iterator[Setting]:
     for section, tables in named.items():
         for name, table in tables.items():
-            for setting, value in _flat({section: {name: msgspec.to_builtins(table)}}, Path(origin)):
+            for setting, value in _flat({section: {name: _numbered(msgspec.to_builtins(table))}}, Path(origin)):
                 yield Setting(name=setting, value=_told(setting, value), origin=origin)
+
+
+def _numbered(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a table with its lists of tables as tables named 1, 2 and so on."""
+    return {
+        key: {str(at): one for at, one in enumerate(value, 1)} if isinstance(value, list | tuple) else value
+        for key, value in table.items()
+    }
 
 
 def _told(name: str, value: Any) -> Any:
@@ -137,6 +154,7 @@ def _build(merged: Mapping[str, tuple[Any, str]], named: Mapping[str, Any]) -> t
         raise UsageError(f"{origin}: {where} = {value}: {str(error).partition(' - at')[0]}") from error
     converted = dict(_flat(msgspec.to_builtins(config), Path(LOCAL_FILE)))
     config = msgspec.structs.replace(config, **named)
+    parse_duration(config.ask.deadline)  # a wrong one is told before anything is opened
     settings = [
         Setting(name=name, value=_told(name, converted[name]), origin=origin) for name, (_, origin) in merged.items()
     ]

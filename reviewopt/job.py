@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,14 +19,16 @@ from reviewopt.cache.tiers import Cache
 from reviewopt.config import Setting
 from reviewopt.data import SOURCES, Alert
 from reviewopt.errors import UsageError
+from reviewopt.hardware import Gpus
 from reviewopt.load import Table
 from reviewopt.models.protocol import Model
 from reviewopt.prices import Price
-from reviewopt.record import ModelRecord, Plan
+from reviewopt.record import ModelRecord, PackTuning, Plan
 from reviewopt.runs import Recorder
 from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
+from reviewopt.tuning import Tunings
 from reviewopt.write import Output
 
 if TYPE_CHECKING:
@@ -82,12 +85,15 @@ class Local:
             raise ValueError(f"a price of more than twelve places: {self.price_usd}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Paid:
-    """The model that is asked in requests what nothing cheaper can answer; every answer is archived.
+    """A model that is asked in requests what nothing cheaper can answer; every answer is archived.
 
-    `refusals` are the texts that never worked before, left alone unless `retries` says otherwise; `is_stopping` turns
-    true when the run is to end early; `on_asked` is told how many questions are done.
+    `cache` holds its answers, `singly` those to requests of one review, where packs are tuned; `tuning` is what was
+    found of packs before, under `digest`, which names the model, its prompt and the task. `refusals` are the texts that
+    never worked before, left alone unless `retries` says otherwise; `is_stopping` turns true when the run is to end
+    early; `on_asked` is told how many questions are done. `gpus` are watched where the model computes on this machine,
+    and bound its packs where it computes in this process; `no_gpus` says why there are none.
 
     Raises:
         UsageError: the model has the name of another source.
@@ -97,12 +103,19 @@ class Paid:
     record: ModelRecord
     price: Price
     purse: Purse
+    cache: Cache
+    singly: Cache | None = None
+    digest: str = ""
+    tuning: PackTuning | None = None
+    tunings: Tunings | None = None
     encoding: tiktoken.Encoding
     refusals: Refusals | None
     retries: bool
     is_stopping: Callable[[], bool]
     on_asked: OnAsked
     alerts: Callable[[], Sequence[Alert]]
+    gpus: Gpus | None = None
+    no_gpus: str = ""
 
     def __post_init__(self) -> None:
         if self.source in SOURCES:
@@ -118,13 +131,15 @@ class Paid:
 class Job:
     """One run.
 
-    `near` is what is done with near copies, `sharing` whether two of them may share; `isolated` tenants share nothing;
-    `is_naive`: every row is asked, copies too. `plan` is what a paid run is expected to take; `notes` may grow.
+    `rungs` answer, from cheap to dear: what one is not sure of climbs to the next; `voters` are asked what stays
+    uncertain. `cache` is looked up first; `sample` are the questions that all rungs answer to find out how sure is sure
+    enough. `near` is what is done with near copies, `sharing` whether two of them may share; `isolated` tenants share
+    nothing; `is_naive`: every row is asked, copies too. `plan` is what asking is expected to take; `notes` may grow.
     """
 
     table: Table
     task: Task
-    answerer: Local | Paid
+    rungs: tuple[Local | Paid, ...]
     cache: Cache
     near: NearMode
     sharing: Sharing
@@ -135,18 +150,43 @@ class Job:
     config: Config
     settings: tuple[Setting, ...]
     notes: list[str]
+    voters: tuple[Paid, ...] = ()
+    sample: pl.DataFrame | None = None
     is_naive: bool = False
     plan: Plan | None = None
 
     @property
+    def paid(self) -> tuple[Paid, ...]:
+        """Every model that is asked in requests: the rungs from cheap to dear, then who only votes."""
+        rungs = [one for one in self.rungs if isinstance(one, Paid)]
+        return (*rungs, *(one for one in self.voters if not any(one is rung for rung in rungs)))
+
+    @property
+    def is_ladder(self) -> bool:
+        """Whether several models share the questions."""
+        return len(self.rungs) > 1 or bool(self.voters)
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether a budget may end the asking before the table does."""
+        budgets = [self.config.budget.usd, self.config.budget.per_day_usd]
+        return any(map(math.isfinite, [*budgets, *(one.budget_usd for one in self.config.tenants.values())]))
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the run is to end early."""
+        return any(one.is_stopping() for one in self.paid)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The labels of the task's first field, in the order of the answers' codes."""
-        return self.answerer.predictor.labels if isinstance(self.answerer, Local) else self.task.labels
+        (*_, last) = self.rungs
+        return last.predictor.labels if isinstance(last, Local) and not self.voters else self.task.labels
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Every name that the source column can hold, in the order of its codes."""
-        return source_names(self.answerer.source)
+        return source_names(*(one.source for one in (*self.rungs, *self.voters)))
 
     @property
     def threads(self) -> int:
@@ -168,9 +208,9 @@ class OnProgress(Protocol):
         """`n_rows` of `n_total` are written after `wall_s` seconds."""
 
 
-def source_names(source: str) -> tuple[str, ...]:
-    """Return every source that the rows of a run can have, whose model's answers say `source`."""
-    return SOURCES if source in SOURCES else (*SOURCES, source)
+def source_names(*sources: str) -> tuple[str, ...]:
+    """Return every source that the rows of a run can have, whose models' answers say `sources`."""
+    return tuple(dict.fromkeys((*SOURCES, *sources)))
 
 
 def price_of_a_local_answer(config: Config) -> Decimal:

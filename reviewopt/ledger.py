@@ -9,12 +9,14 @@ from decimal import Decimal
 from types import TracebackType
 from typing import Final, Self
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from reviewopt import record, runs
 from reviewopt.accuracy import Accuracy, Tally
-from reviewopt.asking import Asking, text_bytes
+from reviewopt.answer import Answering
+from reviewopt.asking import text_bytes
 from reviewopt.data import GroupCounts
 from reviewopt.dedup.groups import Groups
 from reviewopt.errors import InputError
@@ -30,9 +32,9 @@ _SAVING: Final = ("exact", "near", "l1", "l2", "l3")
 class Ledger:
     """Counts what a run did; a context manager that also records how the run ended."""
 
-    def __init__(self, job: Job, asking: Asking | None) -> None:
+    def __init__(self, job: Job, answering: Answering) -> None:
         self.n_rows = 0
-        self._asking = asking
+        self._answering, self._naive = answering, answering.naive
         self._bytes_by_source = dict.fromkeys(job.sources, 0)
         self._job = job
         self._n_questions = 0
@@ -86,9 +88,9 @@ class Ledger:
 
     def _count_bytes(self, reviews: pl.DataFrame, source: pl.Series) -> None:
         """Count the text that each source answered, from which a paid model's naive price is worked out."""
-        if self._asking is None:
+        if self._naive is None:
             return
-        n_bytes = text_bytes(reviews, most=self._asking.naive.most_bytes)
+        n_bytes = text_bytes(reviews, most=self._naive.most_bytes)
         sums = np.bincount(source.to_physical().to_numpy(), weights=n_bytes, minlength=len(self._bytes_by_source))
         for name, n in zip(self._bytes_by_source, sums.tolist(), strict=True):
             self._bytes_by_source[name] += int(n)
@@ -122,7 +124,7 @@ class Ledger:
             output=str(job.output.path),
             output_columns=dict(job.names),
             task=job.task.name,
-            model=job.answerer.record,
+            model=msgspec.structs.replace(job.rungs[-1].record, is_paid=bool(job.paid)),
             config=job.settings,
             notes=tuple(job.notes),
             near=job.near,
@@ -144,9 +146,9 @@ class Ledger:
             peak_memory_bytes=runs.peak_memory_bytes(),
             reviews_per_s=self.n_rows / wall_s if self.n_rows else None,
             cost=self._cost(wall_s),
-            asked=None if self._asking is None else self._asking.record(),
+            asked=self._answering.asked(),
             plan=job.plan,
-            ladder=None,
+            ladder=self._answering.record(),
             accuracy=self._accuracy,
         )
 
@@ -167,6 +169,7 @@ class Ledger:
     def _naive_usd(self, source: str) -> Decimal:
         """Return what the rows of a source would have cost, one request a row."""
         n = self._by_source[source]
-        if self._asking is not None:
-            return self._asking.naive.usd(n, self._bytes_by_source[source])
-        return n * self._job.answerer.price_usd if isinstance(self._job.answerer, Local) else Decimal(0)
+        if self._naive is not None:
+            return self._naive.usd(n, self._bytes_by_source[source])
+        (*_, last) = self._job.rungs
+        return n * last.price_usd if isinstance(last, Local) else Decimal(0)

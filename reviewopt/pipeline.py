@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from typing import Final, TypeVar
 
+import numpy as np
 import polars as pl
 
+from reviewopt.ahead import Ahead
 from reviewopt.answer import Answering
-from reviewopt.asking import Survey
 from reviewopt.dedup.exact import Asked, EveryRow, ExactCopies
 from reviewopt.dedup.groups import Groups
 from reviewopt.dedup.spread import Answers
-from reviewopt.job import Job, OnProgress, Paid
+from reviewopt.job import Job, OnProgress
 from reviewopt.ledger import Ledger
 from reviewopt.load import Chunk, Table
+from reviewopt.priority import bands
 from reviewopt.record import Run
+from reviewopt.surveyed import Surveyed
 from reviewopt.text import normal
 from reviewopt.text.prompt_copy import blank
 
@@ -27,38 +29,8 @@ _WINDOW_BYTES: Final = 64 << 20
 T = TypeVar("T")
 
 
-class Surveyed:
-    """What a run would ask, counted over its chunks.
-
-    `n_asking_rows` rows have a text, of `n_bytes` in all; `naive_usd` is what one request for each would cost.
-    """
-
-    def __init__(self, sources: tuple[str, ...]) -> None:
-        self.n_rows = self.n_asking_rows = self.n_bytes = 0
-        self.n_by_source = dict.fromkeys(sources, 0)
-        self.n_asked = self.n_requests = self.n_input_tokens = self.n_body_bytes = 0
-        self.n_output_tokens = 0.0
-        self.naive_usd = Decimal(0)
-
-    def add(self, asked: Asked, by_source: Mapping[str, int], survey: Survey, *, n_bytes: int) -> None:
-        """Count a chunk, whose rows with a question have `n_bytes` of text."""
-        n_asking = int((asked.question >= 0).sum())
-        self.n_rows += len(asked.question)
-        self.n_asking_rows += n_asking
-        self.n_bytes += n_bytes
-        for source, n in by_source.items():
-            self.n_by_source[source] += n
-        self.n_by_source["empty"] += len(asked.question) - n_asking
-        self.n_by_source["exact"] += n_asking - len(asked.new_rows)
-        self.n_asked += survey.n_questions
-        self.n_requests += survey.n_requests
-        self.n_input_tokens += survey.n_input_tokens
-        self.n_output_tokens += survey.n_output_tokens
-        self.n_body_bytes += survey.n_body_bytes
-
-
-def process(job: Job, on_progress: OnProgress) -> Run:
-    """Label every row of `job.table` into `job.output`.
+def process(job: Job, on_progress: OnProgress, on_line: Callable[[str], None] = lambda _: None) -> Run:
+    """Label every row of `job.table` into `job.output`; `on_line` is told what the sample said of the models.
 
     Returns:
         The record of the run, as it stands in the run's folder. An error or an interrupt leaves one too, and no output.
@@ -70,17 +42,18 @@ def process(job: Job, on_progress: OnProgress) -> Run:
     stage = job.recorder.stage
     with (
         Answering(job) as answering,
-        Ledger(job, answering.asking) as ledger,
+        Ledger(job, answering) as ledger,
         job.output as output,
         Groups(job.recorder.folder) as groups,
-        Answers(
-            job.labels, job.sources, job.task.others, job.recorder.folder, has_notes=isinstance(job.answerer, Paid)
-        ) as answers,
+        Answers(job.labels, job.sources, job.task.others, job.recorder.folder, has_notes=bool(job.paid)) as answers,
     ):
+        answering.begin(on_line)
+        ahead = _asked_ahead(job, answering, on_line)
         for chunk, form in _forms(job):
+            tenant = chunk.reviews["tenant"] if job.isolated else None
             with stage("dedup"):
-                asked = copies.see(form, chunk.reviews["tenant"] if job.isolated else None)
-            fresh, root = answering.answer(chunk.reviews, form, asked)
+                asked = copies.see(form, tenant)
+            fresh, root = answering.answer(chunk.reviews, form, asked, ahead.take(*_new(form, tenant, asked)))
             answers.add(fresh)
             with stage("write"):
                 labelled = answers.spread(asked, fresh)
@@ -96,18 +69,50 @@ def process(job: Job, on_progress: OnProgress) -> Run:
         return ledger.finish()
 
 
+def _asked_ahead(job: Job, answering: Answering, on_line: Callable[[str], None]) -> Ahead:
+    """Ask the highest priorities of a table of several windows first; without the archive nothing would be kept."""
+    ahead = Ahead()
+    ends_early = job.config.ask.deadline or job.has_budget  # else the order changes nothing in the end
+    if job.table.columns.priority is None or not (job.paid and job.config.cache.archive.enabled and ends_early):
+        return ahead
+    if job.table.n_rows is not None and job.table.n_rows <= min(_WINDOW_ROWS, job.config.process.chunk_rows):
+        return ahead
+    parts = bands(chunk.reviews["priority"].to_numpy() for chunk in job.table.chunks())
+    copies = _copies(job)
+    for band in range(len(parts) - 1):
+        on_line(f"asking the reviews of priority {parts.floors[band]:g} and above first")
+        for chunk, forms in _forms(job):
+            rows = np.flatnonzero(parts.of(chunk.reviews["priority"].to_numpy()) == band)
+            reviews, form = chunk.reviews[rows], forms.gather(rows)
+            tenant = reviews["tenant"] if job.isolated else None
+            asked = copies.see(form, tenant)
+            fresh, _ = answering.answer(reviews, form, asked)
+            ahead.add(*_new(form, tenant, asked), fresh)
+            if answering.is_late:
+                return ahead
+    return ahead
+
+
+def _new(form: pl.Series, tenant: pl.Series | None, asked: Asked) -> tuple[pl.Series, pl.Series | None]:
+    """Return the normal forms of a chunk's new questions, and their tenants where these are isolated."""
+    return form.gather(asked.new_rows), None if tenant is None else tenant.gather(asked.new_rows)
+
+
 def survey(job: Job, on_progress: OnProgress) -> Surveyed:
     """Go over the table as `process` does, asking and writing nothing, and count what it would ask."""
-    copies, total = _copies(job), Surveyed(job.sources)
+    n_sample = max(job.config.ladder.sample, job.config.pack.sample)
+    copies, total = _copies(job), Surveyed(job.sources, n_sample=0 if job.is_naive else n_sample)
     with Answering(job) as answering:
         for chunk, form in _forms(job):
             asked = copies.see(form, chunk.reviews["tenant"] if job.isolated else None)
-            by_source, found = answering.survey(chunk.reviews, form, asked)
-            n_bytes = answering.text_bytes(chunk.reviews, asked)
-            total.add(asked, by_source, found, n_bytes=n_bytes)
+            by_source, reached = answering.survey(chunk.reviews, form, asked)
+            total.add(asked, by_source, reached, n_bytes=answering.text_bytes(chunk.reviews, asked))
+            total.draw(chunk.reviews, form, asked.new_rows)
             on_progress(total.n_rows, job.table.n_rows, job.recorder.wall_s)
-        if answering.asking is not None:
-            total.naive_usd = answering.asking.naive.usd(total.n_asking_rows, total.n_bytes)
+        total.n_unsampled = answering.n_unsampled(total.sample)
+        total.overhead_tokens = {name: asking.form.tokens for name, asking in answering.ladder.asking.items()}
+        if answering.naive is not None:
+            total.naive_usd = answering.naive.usd(total.n_asking_rows, total.n_bytes)
     return total
 
 
@@ -134,7 +139,7 @@ def _forms(job: Job) -> Iterator[tuple[Chunk, pl.Series]]:
     """Read the table's chunks, or windows where near copies share, with their normal forms."""
     chunks = _windows(job.table.chunks()) if job.near == "share" else job.table.chunks()
     for each in _ahead(_normalised(chunks, job)):
-        if isinstance(job.answerer, Paid) and job.answerer.is_stopping():
+        if job.is_stopping:
             raise KeyboardInterrupt
         yield each
 
@@ -148,7 +153,7 @@ def _normalised(chunks: Iterator[Chunk], job: Job) -> Iterator[tuple[Chunk, pl.S
             return
         with job.recorder.stage("normalise"):
             form = normal.normalise(chunk.reviews["title"], chunk.reviews["text"])
-            if isinstance(job.answerer, Paid):
+            if job.paid:
                 form = form.scatter(blank(chunk.reviews["text"]), None)
         yield chunk, form
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Final
 
 from reviewopt.budget import History
 from reviewopt.data import Usage
 from reviewopt.job import Paid
-from reviewopt.pipeline import Surveyed
-from reviewopt.record import Plan, Range, UsdRange
+from reviewopt.record import Plan, Range, RungPlan, UsdRange
+from reviewopt.surveyed import Surveyed, Total
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # How far an endpoint's tokens may lie from ours: other vocabularies count English 15 % apart, and replies vary more.
 _INPUT: Final = (0.8, 1.2)
 _OUTPUT: Final = (0.6, 1.6)
@@ -22,86 +25,172 @@ _AGAIN: Final = 1.05
 # How long a request takes where none was ever timed: hosted models answer a pack in one to several seconds.
 _UNTIMED_S: Final = (0.5, 2.0, 10.0)
 _TIMED: Final = (0.7, 1.6)
+# Sizes of packs that finding the best one usually tries.
+_TUNING_STEPS: Final = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """A model that would be asked, what its newest requests took, where there were any, and whether packs are tuned."""
+
+    paid: Paid
+    history: History | None
+    tunes: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Tokens of all requests of a run together."""
+    """Requests of one model, and the tokens of all of them together."""
 
+    requests: Range
     input: Range
     output: Range
 
 
-def make(surveyed: Surveyed, paid: Paid, history: History | None, *, threads: int) -> Plan:
+def make(
+    surveyed: Surveyed, models: Sequence[Known], *, threads: int, deadline_s: float | None = None, n_sample: int = 0
+) -> Plan:
     """Work out what the surveyed requests will take.
 
     Args:
         surveyed: what a free pass over the table counted.
-        paid: the model and its price.
-        history: what its newest requests took, where there were any.
+        models: those that would be asked.
         threads: requests at a time.
+        deadline_s: how long asking may take; None: for ever.
+        n_sample: the reviews that find the size of a model's packs, where that is wanted.
     """
-    tokens = _tokens(surveyed, history)
-    n = surveyed.n_requests
+    rungs, seconds = [], []
+    for one in models:
+        total = surveyed.models.get(one.paid.source, Total())
+        total = _with_sample(total, surveyed.n_unsampled.get(one.paid.source, 0))
+        tokens = _expected(total, one, n_sample, surveyed.overhead_tokens.get(one.paid.source, 0))
+        rungs.append(
+            RungPlan(
+                name=one.paid.source,
+                n_asked=Range(low=total.low, expected=total.expected, high=total.high),
+                n_requests=tokens.requests,
+                input_tokens=tokens.input,
+                output_tokens=tokens.output,
+                usd=_usd(tokens, one.paid),
+            )
+        )
+        seconds.append(_seconds(tokens.requests, one, threads))
+    time_s = _sum(seconds)
     return Plan(
         schema_version=SCHEMA_VERSION,
         n_rows=surveyed.n_rows,
         n_by_source=surveyed.n_by_source,
-        n_asked=surveyed.n_asked,
-        n_requests=n,
-        input_tokens=tokens.input,
-        output_tokens=tokens.output,
-        usd=_usd(n, tokens, paid),
-        seconds=_seconds(n, history, threads, paid),
+        n_asked=round(sum(one.n_asked.expected for one in rungs)),
+        n_requests=round(sum(one.n_requests.expected for one in rungs)),
+        input_tokens=_sum([one.input_tokens for one in rungs]),
+        output_tokens=_sum([one.output_tokens for one in rungs]),
+        usd=UsdRange(
+            low=f"{sum((Decimal(one.usd.low) for one in rungs), Decimal(0)):f}",
+            expected=f"{sum((Decimal(one.usd.expected) for one in rungs), Decimal(0)):f}",
+            high=f"{sum((Decimal(one.usd.high) for one in rungs), Decimal(0)):f}",
+        ),
+        seconds=time_s,
         naive_usd=f"{surveyed.naive_usd:f}",
         naive_requests=surveyed.n_asking_rows,
-        basis=_basis(history),
-        deadline_s=None,
-        meets_deadline=None,
+        basis=_basis(models),
+        rungs=tuple(rungs),
+        tunes=tuple(one.paid.source for one in models if one.tunes),
+        deadline_s=deadline_s,
+        meets_deadline=None if deadline_s is None else time_s.high <= deadline_s,
     )
 
 
-def _tokens(surveyed: Surveyed, history: History | None) -> Expected:
-    inward, outward = float(surveyed.n_input_tokens), surveyed.n_output_tokens
-    if history is None:
-        return Expected(input=_range(inward, _INPUT, _AGAIN), output=_range(outward, _OUTPUT, _AGAIN))
-    if history.input_tokens_a_byte is not None:
-        inward = history.input_tokens_a_byte * surveyed.n_body_bytes
-    outward = history.output_tokens_a_review * surveyed.n_asked
-    return Expected(input=_range(inward, _KNOWN, _AGAIN), output=_range(outward, _KNOWN, _AGAIN))
+def prices_of(total: Total, known: Known, overhead_tokens: int) -> tuple[Decimal, Decimal]:
+    """Return what a request of one review costs, and what a review costs in a pack, in USD.
+
+    Args:
+        total: what the survey counted for the model.
+        known: the model.
+        overhead_tokens: tokens of a request beside its reviews.
+    """
+    n, n_requests = max(1, total.n_questions), max(1, total.n_requests)
+    inward, outward = total.n_input_tokens / n_requests, total.n_output_tokens / n_requests
+    alone = max(0.0, total.n_input_tokens - n_requests * overhead_tokens) / n + overhead_tokens
+    single = known.paid.price.cost(Usage(input=round(alone), output=round(total.n_output_tokens / n)))
+    return single, n_requests * known.paid.price.cost(Usage(input=round(inward), output=round(outward))) / n
 
 
-def _range(expected: float, factors: tuple[float, float], more: float) -> Range:
-    return Range(low=expected * factors[0], expected=expected, high=expected * factors[1] * more)
+def _with_sample(total: Total, n_sample: int) -> Total:
+    """Count the sample, which every rung answers, whoever answers the other questions."""
+    if not n_sample:
+        return total
+    others = max(0.0, 1 - n_sample / max(total.n_questions, n_sample))
+    low, expected, high = (n_sample + others * part for part in (total.low, total.expected, total.high))
+    return replace(total, low=low, expected=expected, high=high)
 
 
-def _usd(n_requests: int, tokens: Expected, paid: Paid) -> UsdRange:
+def _expected(total: Total, known: Known, n_sample: int, overhead_tokens: int) -> Expected:
+    """Work out the requests and tokens for the questions that reach a model, and for tuning its packs."""
+    history, n = known.history, max(1, total.n_questions)
+    asked = (total.low, total.expected, total.high)
+    inward, outward = float(total.n_input_tokens), total.n_output_tokens
+    around_in, around_out = (_INPUT, _OUTPUT) if history is None else (_KNOWN, _KNOWN)
+    if history is not None:
+        outward = history.output_tokens_a_review * total.n_questions
+        if history.input_tokens_a_byte is not None:
+            inward = history.input_tokens_a_byte * total.n_body_bytes
+    more = min(n_sample, total.n_questions) if known.tunes else 0
+    tuning_in = more * (overhead_tokens + (1 + _TUNING_STEPS) * inward / n)
+    tuning_out = more * (1 + _TUNING_STEPS) * outward / n
+    tuning_requests = more * (1 + _TUNING_STEPS * total.n_requests / n)
+    return Expected(
+        requests=_around([part / n * total.n_requests + tuning_requests for part in asked], (1.0, 1.0), 1.0),
+        input=_around([part / n * inward + tuning_in for part in asked], around_in, _AGAIN),
+        output=_around([part / n * outward + tuning_out for part in asked], around_out, _AGAIN),
+    )
+
+
+def _around(values: Sequence[float], factors: tuple[float, float], more: float) -> Range:
+    low, expected, high = values
+    return Range(low=low * factors[0], expected=expected, high=high * factors[1] * more)
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    return Range(
+        low=sum(one.low for one in ranges),
+        expected=sum(one.expected for one in ranges),
+        high=sum(one.high for one in ranges),
+    )
+
+
+def _usd(tokens: Expected, paid: Paid) -> UsdRange:
     """Price the mean request, as often as there are requests: a long one may have another rate than a short one."""
 
-    def price(inward: float, outward: float) -> str:
+    def price(n: float, inward: float, outward: float) -> str:
+        n_requests = round(n)
         if not n_requests:
             return "0"
         mean = Usage(input=round(inward / n_requests), output=round(outward / n_requests))
         return f"{n_requests * paid.price.cost(mean):f}"
 
     return UsdRange(
-        low=price(tokens.input.low, tokens.output.low),
-        expected=price(tokens.input.expected, tokens.output.expected),
-        high=price(tokens.input.high, tokens.output.high),
+        low=price(tokens.requests.low, tokens.input.low, tokens.output.low),
+        expected=price(tokens.requests.expected, tokens.input.expected, tokens.output.expected),
+        high=price(tokens.requests.high, tokens.input.high, tokens.output.high),
     )
 
 
-def _seconds(n_requests: int, history: History | None, threads: int, paid: Paid) -> Range:
+def _seconds(n_requests: Range, known: Known, threads: int) -> Range:
     """Say how long the requests take, side by side and within the rates that the settings allow."""
-    side_by_side = -(-n_requests // threads)
+    history, rpm = known.history, known.paid.model.limits.rpm
     each = _UNTIMED_S if history is None else tuple(history.mean_s * factor for factor in (_TIMED[0], 1.0, _TIMED[1]))
-    rpm = paid.model.limits.rpm
-    least = 60 * n_requests / rpm if rpm else 0.0
-    low, expected, high = (max(least, side_by_side * one) for one in each)
+    counts = (n_requests.low, n_requests.expected, n_requests.high)
+    low, expected, high = (
+        max(60 * n / rpm if rpm else 0.0, math.ceil(n / threads) * one) for n, one in zip(counts, each, strict=True)
+    )
     return Range(low=low, expected=expected, high=high)
 
 
-def _basis(history: History | None) -> str:
-    if history is None:
-        return "tokens counted with o200k_base; no request to this model was ever timed, so the time is a guess"
-    return f"tokens and seconds as in the last {history.n_requests:,} requests to this model"
+def _basis(models: Sequence[Known]) -> str:
+    known = [one.history.n_requests for one in models if one.history is not None]
+    climbs = "; how many answers climb is a guess until the sample is asked" if len(models) > 1 else ""
+    if len(known) < len(models):
+        model = "this model" if len(models) == 1 else "one of these models"
+        return f"tokens counted with o200k_base; no request to {model} was ever timed, so the time is a guess{climbs}"
+    these = "this model" if len(models) == 1 else "each of these models"
+    return f"tokens and seconds as in the last {min(known):,} requests to {these}{climbs}"

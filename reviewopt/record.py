@@ -10,6 +10,7 @@ import msgspec
 from reviewopt.accuracy import Accuracy
 from reviewopt.config import Setting
 from reviewopt.data import Alert, Frozen, GroupCounts, Traffic
+from reviewopt.hardware import GpuUse
 
 SCHEMA_VERSION: Final = 4
 Status = Literal["unfinished", "done", "failed", "interrupted"]
@@ -81,9 +82,21 @@ class UsdRange(Frozen, frozen=True, kw_only=True):
     high: str
 
 
+class RungPlan(Frozen, frozen=True, kw_only=True):
+    """What one of the models is expected to be asked."""
+
+    name: str
+    n_asked: Range
+    n_requests: Range
+    input_tokens: Range
+    output_tokens: Range
+    usd: UsdRange
+
+
 class Plan(Frozen, frozen=True, kw_only=True):
     """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out.
 
+    `rungs` has each model that is asked, from cheap to dear; of those in `tunes` the size of packs is found first.
     `meets_deadline`: whether even the slowest of the expected times is within the deadline.
     """
 
@@ -99,6 +112,8 @@ class Plan(Frozen, frozen=True, kw_only=True):
     naive_usd: str
     naive_requests: int
     basis: str
+    rungs: tuple[RungPlan, ...]
+    tunes: tuple[str, ...]
     deadline_s: float | None
     meets_deadline: bool | None
 
@@ -107,7 +122,7 @@ class PackStep(Frozen, frozen=True, kw_only=True):
     """One size that was tried: of `n` reviews, `n_worse` were answered worse than singly, and `n_better` better.
 
     `p_value` is of the exact McNemar test that packing changes nothing; `loss` is (worse - better) / n, `loss_high` its
-    one-sided 95 % limit, by Clopper and Pearson on the pairs that differ.
+    one-sided 95 % limit: that of Clopper and Pearson for either kind, joined as by Zou and Donner (2008).
     """
 
     size: int
@@ -135,10 +150,11 @@ class AskRecord(Frozen, frozen=True, kw_only=True):
 
     `outcomes` counts requests by how they ended; `n_asked` counts reviews in requests, `n_asked_again` those of them
     that had been asked before. `spent_usd` is what the ledger charged this run; `no_reply_usd` is the part of it that
-    stays reserved for requests without a reply. `n_over_budget` reviews were left because of a budget; `failures`
-    counts all by reason. `reply_s` is the mean, `waited_s` how long the endpoint asked everybody to wait. So many
-    answers as `n_kept_of_cut` stood complete in replies that were cut. `cache_saved_usd` is what the vendor's prompt
-    cache saved, null where no reply tells; `packs` is how the size of the requests was found, where it was. Of several
+    stays reserved for requests without a reply. `n_over_budget` reviews were left because of a budget,
+    `n_over_deadline` because of the deadline; `failures` counts all by reason. `reply_s` is the mean, `waited_s` how
+    long the endpoint asked everybody to wait. So many answers as `n_kept_of_cut` stood complete in replies that were
+    cut. `cache_saved_usd` is what the vendor's prompt cache saved, null where no reply tells; `packs` is how the size
+    of the requests was found; `hardware` what the GPUs of this machine did, where a model computes on it. Of several
     models these are the sums: `ladder` has each.
     """
 
@@ -152,6 +168,7 @@ class AskRecord(Frozen, frozen=True, kw_only=True):
     mean_pack_size: float | None
     n_shortened: int
     n_over_budget: int
+    n_over_deadline: int
     failures: dict[str, int]
     tokens: Tokens
     spent_usd: str
@@ -164,6 +181,7 @@ class AskRecord(Frozen, frozen=True, kw_only=True):
     cache_saved_usd: str | None
     traffic: Traffic
     packs: PackTuning | None
+    hardware: HardwareUse | None
     alerts: tuple[Alert, ...]
 
 
@@ -172,6 +190,7 @@ class RungRecord(Frozen, frozen=True, kw_only=True):
 
     `threshold` is the confidence from which its answers stay, null where none does; `agreement` its share of answers
     equal to the reference's on `n_sampled` reviews, `stayed_agreement` the same among those at or above the threshold.
+    `packs` is how the size of its requests was found, where it was.
     """
 
     name: str
@@ -187,6 +206,7 @@ class RungRecord(Frozen, frozen=True, kw_only=True):
     n_requests: int
     spent_usd: str
     seconds: float
+    packs: PackTuning | None
 
 
 class EnsembleRecord(Frozen, frozen=True, kw_only=True):
@@ -214,6 +234,21 @@ class LadderRecord(Frozen, frozen=True, kw_only=True):
     rungs: tuple[RungRecord, ...]
     replans: tuple[str, ...]
     ensemble: EnsembleRecord | None
+
+
+class HardwareUse(Frozen, frozen=True, kw_only=True):
+    """What the GPUs of this machine did during the run; `reason` says why nothing is known, where nothing is.
+
+    `place`: where the model computed. In the `process`, so many packs as `n_halved` were made smaller for want of GPU
+    memory, and asking waited `waited_s` for it; a server on the same `host` is only watched.
+    """
+
+    place: Literal["process", "host", "remote"]
+    driver: str | None
+    reason: str
+    gpus: tuple[GpuUse, ...]
+    n_halved: int
+    waited_s: float
 
 
 class Failure(Frozen, frozen=True, kw_only=True):
@@ -281,4 +316,6 @@ def json_schema() -> dict[str, object]:
     schema = msgspec.json.schema(Run)
     for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
         definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))  # defaults too as JSON has them
+    return plain

@@ -3,14 +3,41 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from reviewopt.data import Frozen
+from reviewopt.errors import UsageError
 
 Strategy = Literal["cost", "quality", "performance", "balanced", "adaptive"]
+
+
+_DURATION: Final = re.compile(
+    r"(?:([0-9.]+) ?h(?:ours?)?)? ?(?:([0-9.]+) ?m(?:in(?:utes?)?)?)? ?(?:([0-9.]+) ?s(?:ec(?:onds?)?)?)?"
+)
+
+
+def parse_duration(text: str) -> float | None:
+    """Return the seconds of "90s", "10m", "2h" or "1h30m"; None where nothing is written.
+
+    Raises:
+        UsageError: it is no length of time, or none above 0.
+    """
+    written = text.strip().lower()
+    if not written:
+        return None
+    found = _DURATION.fullmatch(written)
+    try:
+        hours, minutes, seconds = (float(part or 0) for part in (found.groups() if found else ("", "", "")))
+    except ValueError:  # 1.2.3
+        hours = minutes = seconds = 0.0
+    total_s = 3600 * hours + 60 * minutes + seconds
+    if not total_s:
+        raise UsageError(f"deadline {text!r}: how long a run may ask is written as 90s, 10m, 2h or 1h30m")
+    return total_s
 
 
 class ProcessSettings(Frozen, frozen=True, kw_only=True):
@@ -161,7 +188,8 @@ _VARIABLE: Final = r"^([A-Z_][A-Z0-9_]*)?$"
 class EndpointSettings(Frozen, frozen=True, kw_only=True):
     """One of several places where a model answers, `[[models.NAME.endpoints]]`; the first is preferred.
 
-    `weight` is its share of the requests beside others that are as good. Without an `api_key_env` the model's counts.
+    `weight` is how many requests it gets beside the others where they are balanced by load. Without an `api_key_env`
+    the model's counts.
     """
 
     base_url: Annotated[str, Meta(min_length=1)]
@@ -198,6 +226,11 @@ class ModelSettings(Frozen, frozen=True, kw_only=True):
     prompt_cache: bool = True
     allow_address: bool = False
     simulated: bool = False
+
+    @property
+    def primary_url(self) -> str:
+        """The base address of the primary endpoint; empty where none is given."""
+        return self.base_url or next((endpoint.base_url for endpoint in self.endpoints), "")
 
 
 class TenantSettings(Frozen, frozen=True, kw_only=True):

@@ -7,13 +7,15 @@ import copy
 import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
@@ -36,6 +38,7 @@ from reviewopt.task import Task
 from reviewopt.text import normal
 from reviewopt.text.sharing import Sharing
 from reviewopt.tokens import open_encoding
+from reviewopt.tuning import Tunings
 
 LABELS = ("negative", "neutral", "positive")
 
@@ -92,6 +95,10 @@ def make_job(
     retries: bool = False,
     is_stopping: Callable[[], bool] = lambda: False,
     clock: Callable[[], float] = lambda: 1_800_000_000.0,
+    ladder: Sequence[Scripted] = (),
+    voters: Sequence[Scripted] = (),
+    prices: Mapping[str, Price] = MappingProxyType({}),
+    with_local: bool = True,
 ) -> Iterator[Job]:
     """Make a job over `table` that writes into `folder`.
 
@@ -114,18 +121,28 @@ def make_job(
             )
         recorder = home.new_run()
         record = ModelRecord(name="fake", is_paid=is_paid, sha256="0" * 64, languages=("en",))
-        answerer: Local | Paid = Local(predictor=model, record=record, price_usd=Decimal(price_usd))
-        if is_paid:
-            asked = scripted or Scripted(predicted(model), name=source)
+        judge = Judge(threshold=merged.cache.similar.threshold, sharing=sharing, workers=2) if is_paid else None
+
+        def cache_of(key: ModelKey | None) -> Cache:
+            contexts = Contexts(task, key, scope="isolated" if isolated else "shared")
+            return Cache(merged.cache, contexts, task.labels, shelf=shelf, judge=judge, clock=clock)
+
+        def paid_of(asked: Scripted, price: Price) -> Paid:
             purse = opened.enter_context(
                 Purse(home.path / "spend", run_id=recorder.run_id, model=asked.model, endpoint=asked.endpoint,
                       run_usd=Decimal(str(merged.budget.usd)))
             )  # fmt: skip
-            answerer = Paid(
+            key = ModelKey(name=asked.name, settings={}, prompt="1", packed=True)
+            return Paid(
                 model=asked,
                 record=record,
-                price=price or price_a_request(price_usd),
+                price=price,
                 purse=purse,
+                cache=cache_of(key),
+                singly=cache_of(msgspec.structs.replace(key, packed=False)),
+                digest=asked.name,
+                tuning=tunings.get(asked.name),
+                tunings=tunings,
                 encoding=open_encoding(vocabulary()),
                 refusals=Refusals(home.path / shelves.FOLDER) if merged.cache.archive.enabled else None,
                 retries=retries,
@@ -133,18 +150,32 @@ def make_job(
                 on_asked=lambda *_: None,
                 alerts=tuple,
             )
-        key = ModelKey(name=source, settings={}, prompt="1", packed=False) if is_paid else None
-        contexts = Contexts(task, key, scope="isolated" if isolated else "shared")
-        judge = Judge(threshold=merged.cache.similar.threshold, sharing=sharing, workers=2) if is_paid else None
+
+        tunings = Tunings(home.path / shelves.FOLDER)
+        rungs: list[Local | Paid] = []
+        if not is_paid or ladder:
+            rungs.append(
+                Local(predictor=model, record=record, price_usd=Decimal("0.000000000185" if is_paid else price_usd))
+            )
+        if is_paid:
+            asked = (*(ladder or (scripted or Scripted(predicted(model), name=source),)), *voters)
+            usual = price or price_a_request(price_usd)
+            each = {one.name: paid_of(one, prices.get(one.name) or usual) for one in asked}
+            rungs += [paid for name, paid in each.items() if name in {one.name for one in ladder} or not ladder]
+            if not with_local and len(rungs) > 1:
+                rungs = rungs[1:]
+        caches = [one.cache for one in rungs if isinstance(one, Paid)] or [cache_of(None)]
+        sources = source_names(*(one.source for one in rungs), *(one.name for one in voters))
         others = [field.name for field in task.others]
         names = write.answer_names(task.field.name, list(table.schema), others, has_notes=is_paid)
-        answer = answer_schema(task.labels, source_names(source), task.others, has_notes=is_paid)
+        answer = answer_schema(task.labels, sources, task.others, has_notes=is_paid)
         schema = {**table.schema, **{names[key_]: dtype for key_, dtype in answer.items()}}
         yield Job(
             table=table,
             task=task,
-            answerer=answerer,
-            cache=Cache(merged.cache, contexts, task.labels, shelf=shelf, judge=judge, clock=clock),
+            rungs=tuple(rungs),
+            voters=tuple(each[one.name] for one in voters) if is_paid else (),
+            cache=caches[-1],
             near=merged.dedup.near or ("share" if is_paid else "report"),
             sharing=sharing,
             isolated=isolated,

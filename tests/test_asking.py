@@ -21,7 +21,7 @@ from reviewopt.budget import asked_questions, entries
 from reviewopt.config import load_task
 from reviewopt.data import Reply, Request, Usage
 from reviewopt.errors import InputError, ModelError
-from reviewopt.job import OnAsked, Paid
+from reviewopt.job import OnAsked
 from reviewopt.models.scripted import Fault, Scripted
 from reviewopt.record import AskRecord, Run
 
@@ -207,8 +207,8 @@ def asked_with(folder: Path, model: Scripted, on_asked: OnAsked, n: int) -> tupl
         load.open_table([str(source)], task=load_task("sentiment"), chunk_rows=1000) as table,
         make_job(table, folder, scripted=model, settings={**APART, "pack.fixed": 5}, **PAID) as job,
     ):
-        assert isinstance(job.answerer, Paid)
-        run = pipeline.process(replace(job, answerer=replace(job.answerer, on_asked=on_asked)), lambda *_: None)
+        (only,) = job.paid
+        run = pipeline.process(replace(job, rungs=(replace(only, on_asked=on_asked),)), lambda *_: None)
     return run, source
 
 

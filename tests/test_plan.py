@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 from test_asking import APART, asked, paid, scripted, table_of, text_of, with_text
 
 from reviewopt import budget, load, pipeline, plan
-from reviewopt.cli.opening_paid import consent
+from reviewopt.cli.planning import consent
 from reviewopt.config import load_task
 from reviewopt.errors import BudgetError
-from reviewopt.job import Job, Paid
+from reviewopt.job import Job
 from reviewopt.models.protocol import Limits
 from reviewopt.models.scripted import Scripted
-from reviewopt.pipeline import Surveyed
+from reviewopt.plan import Known
 from reviewopt.prices import Price, Rate
 from reviewopt.record import Plan, Run
+from reviewopt.surveyed import Surveyed
 from reviewopt.text.sharing import Sharing
 
 SAID = """the kettle was broken and I do not like it at all however my mother said that although expensive 5 stars
@@ -66,10 +67,10 @@ def surveyed(job: Job) -> Surveyed:
 
 
 def planned(job: Job, folder: Path) -> tuple[Surveyed, Plan]:
-    assert isinstance(job.answerer, Paid)
-    counted, model = surveyed(job), job.answerer.model
+    (paid,) = job.paid
+    counted, model = surveyed(job), paid.model
     known = budget.history(folder / "home" / "spend", model=model.model, endpoint=model.endpoint, task="")
-    return counted, plan.make(counted, job.answerer, known, threads=job.config.ask.threads)
+    return counted, plan.make(counted, [Known(paid=paid, history=known)], threads=job.config.ask.threads)
 
 
 def planned_and_run(source: Path, folder: Path, model: Scripted, **options: Any) -> tuple[Surveyed, Plan, Run]:
@@ -161,6 +162,8 @@ def test_a_survey_changes_nothing_and_sends_nothing(tmp_path: Path) -> None:
     with job_of(source, tmp_path, model) as job:
         before, counts = files_of(tmp_path), (job.cache.n_looked_up, job.cache.n_given, job.cache.n_hits.tolist())
         one, other = surveyed(job), surveyed(job)
+        assert one.sample.equals(other.sample)
+        one.sample = other.sample
         assert vars(one) == vars(other)
         assert (job.cache.n_looked_up, job.cache.n_given, job.cache.n_hits.tolist()) == counts
         assert files_of(tmp_path) == before

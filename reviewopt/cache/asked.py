@@ -23,13 +23,22 @@ class Batch:
     sketches: Sketches | None
     tenant: pl.Series | None
 
+    def at(self, places: npt.NDArray[np.int64]) -> Batch:
+        """Return the questions at distinct `places`, in that order."""
+        return Batch(
+            form=self.form.gather(places),
+            sketches=None if self.sketches is None else self.sketches.take(places),
+            tenant=None if self.tenant is None else self.tenant.gather(places),
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What the tiers know of a batch, (n,) each.
 
     `label` int16 indexes the labels, -1 for a miss; `confidence` float32, NaN where none is known; `tier` uint8, 0 for
-    a miss, else 1 to 3; `similar` bool: the answer to another, similar text. `rest` String is the answers to the other
+    a miss, else 1 to 3; `similar` bool: the answer to another, similar text; `given` bool: a person or labelled history
+    said it. `rest` String is the answers to the other
     fields as JSON, the empty string for a miss; None for a task of one field.
     """
 
@@ -37,6 +46,7 @@ class Found:
     confidence: npt.NDArray[np.float32]
     tier: npt.NDArray[np.uint8]
     similar: npt.NDArray[np.bool_]
+    given: npt.NDArray[np.bool_]
     rest: pl.Series | None = None
 
 

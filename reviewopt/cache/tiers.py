@@ -107,6 +107,7 @@ class Cache:
             confidence=np.full(n, np.nan, np.float32),
             tier=np.zeros(n, np.uint8),
             similar=np.zeros(n, np.bool_),
+            given=np.zeros(n, np.bool_),
         )
         look = Look(batch, self._contexts.codes(batch.tenant, n), found, np.full(n, "", np.object_), count)
         if n:
@@ -201,6 +202,7 @@ class Cache:
         hit = np.flatnonzero(tier)
         found.label[at[hit]], found.confidence[at[hit]] = hits.label[hit], hits.confidence[hit]
         found.tier[at[hit]], look.rest[at[hit]] = tier[hit], said[hit]
+        found.given[at[hit]] = side is not self._contexts.own
         if look.is_use:
             self._use(keys.words[hit], n_new=int((tier == N_TIERS).sum()))
             lower = np.flatnonzero(tier > 1)[-self._settings.memory.max_entries :]
@@ -272,12 +274,13 @@ class Cache:
         found.label[place] = answers.replace_strict(self._code, return_dtype=pl.Int16).to_numpy()
         found.confidence[place] = entries["confidence"].fill_null(np.nan).to_numpy()
         found.tier[place], found.similar[place] = number, True
+        own = [] if self._contexts.own is None else self._contexts.own.digest
+        found.given[place] = ~entries["context"].is_in(own).to_numpy()
         if self._others is not None:
             look.rest[place] = self._others.sound(rest_of(entries["answer"])).to_numpy()
         if look.is_use:
             self._use(key_words(entries), n_new=len(place) if number == N_TIERS else 0)
-            own = [] if self._contexts.own is None else self._contexts.own.digest
-            self.n_given += int((~entries["context"].is_in(own)).sum())
+            self.n_given += int(found.given[place].sum())
 
     def _use(self, words: npt.NDArray[np.uint64], *, n_new: int) -> None:
         """Count hits on entries; `n_new` of them may now belong into the second tier."""

@@ -1,156 +1,226 @@
-"""What a paid run opens: the model, its price, the purse, the archive, and what a plan needs."""
+"""What a paid run opens: its models, their prices, purses and answers, over one archive and one ledger."""
 
 from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 
-from reviewopt import budget, plan, prices, tokens
+from reviewopt import budget, hardware, prices, tokens
 from reviewopt.alerts import Alerts
 from reviewopt.budget import Purse
 from reviewopt.cache import shelf as shelf_module
 from reviewopt.cache.keys import Contexts, ModelKey, canonical, digest
 from reviewopt.cache.refusals import Refusals
-from reviewopt.cache.shelf import FOLDER
+from reviewopt.cache.shelf import FOLDER, Shelf
 from reviewopt.cache.similar import Judge
 from reviewopt.cache.tiers import Cache
-from reviewopt.errors import BudgetError, ModelError
-from reviewopt.job import Job, OnAsked, OnProgress, Paid
+from reviewopt.config import Setting
+from reviewopt.errors import ModelError, UsageError
+from reviewopt.hardware import Gpus
+from reviewopt.job import OnAsked, Paid
+from reviewopt.models.connect import key_variables
 from reviewopt.models.kinds import open_model, parse_spec, unanswerable
+from reviewopt.models.padding import Padding
 from reviewopt.models.protocol import Model
-from reviewopt.pipeline import survey
 from reviewopt.pricing import text_room
-from reviewopt.record import ModelRecord, Plan, Run
-from reviewopt.render.parts import usd
+from reviewopt.record import ModelRecord, PackTuning
 from reviewopt.runs import Home, Recorder
 from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.prompt_copy import PROMPT_COPY_VERSION
 from reviewopt.text.sharing import Sharing
+from reviewopt.tuning import Tunings
 
 
-def paid(
-    opened: ExitStack,
-    config: Config,
-    task: Task,
-    home: Home,
-    recorder: Recorder,
-    *,
-    sends: bool,
-    retries: bool,
-    is_stopping: Callable[[], bool],
-    on_asked: OnAsked,
-    on_warning: Callable[[str], None],
-) -> Paid:
-    """Open the model that the settings name, until `opened` ends; nothing is sent yet.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """The models that a run names: its rungs from cheap to dear, and who votes; `is_ladder`: with `--models`."""
 
-    Where nothing ever `sends` (a plan), no key is needed.
+    rungs: tuple[str, ...]
+    voters: tuple[str, ...]
+    is_ladder: bool
+
+
+def named(config: Config, settings: tuple[Setting, ...]) -> Named:
+    """Find out which models the settings name; a flag beats a file, as everywhere.
 
     Raises:
-        UsageError: there is no such model, or no price for it.
-        ModelError: its key is missing, or it cannot answer the task.
+        UsageError: both `--model` and `--models`, or a name twice.
     """
-    environment: Mapping[str, str] = os.environ
-    name, settings = parse_spec(config.ask.model, config.models, environment)
-    if not sends and settings.api_key_env:
-        environment = {settings.api_key_env: "none", **environment}
-    if fields := unanswerable(task, settings.kind):
-        raise ModelError(
-            f"{name} cannot answer {', '.join(fields)} of the task {task.name}; name another model with --model"
+    flags = {one.name for one in settings if one.origin == "flag" and one.value}
+    if {"ask.model", "ladder.models"} <= flags:
+        raise UsageError("--model asks one model alone, --models several from cheap to dear: name one of the two")
+    is_ladder = bool(config.ladder.models) and "ask.model" not in flags
+    rungs = _names(config.ladder.models, "--models") if is_ladder else tuple(filter(None, [config.ask.model]))
+    voters = _names(config.ladder.ensemble, "--ensemble")
+    if len(voters) == 1:
+        raise UsageError("--ensemble needs two models at least; one alone has nobody to disagree with")
+    return Named(rungs=rungs, voters=voters, is_ladder=is_ladder)
+
+
+def _names(value: str, where: str) -> tuple[str, ...]:
+    names = tuple(one.strip() for one in value.split(",")) if value.strip() else ()
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"{where} {value}: name each model once, parted by commas, from cheap to dear")
+    return names
+
+
+class Models:
+    """Opens the paid models of one run, until `opened` ends; nothing is sent yet.
+
+    Where nothing ever `sends` (a plan), no key is needed, and nothing is begun in the home.
+    """
+
+    def __init__(
+        self,
+        opened: ExitStack,
+        config: Config,
+        task: Task,
+        home: Home,
+        recorder: Recorder,
+        *,
+        sends: bool,
+        retries: bool,
+        isolated: bool,
+        sharing: Sharing,
+        workers: int,
+        is_stopping: Callable[[], bool],
+        on_asked: OnAsked,
+        on_warning: Callable[[str], None],
+    ) -> None:
+        self._opened, self._config, self._task, self._home, self._recorder = opened, config, task, home, recorder
+        self._sends, self._retries, self._isolated = sends, retries, isolated
+        self._sharing, self._workers = sharing, workers
+        self._is_stopping, self._on_asked, self._on_warning = is_stopping, on_asked, on_warning
+        self._paid: dict[str, Paid] = {}
+        archive = config.cache.archive
+        self._shelf: Shelf | None = None
+        if archive.enabled and (sends or shelf_module.exists(home.path)):
+            self._shelf = opened.enter_context(Shelf(home.path, archive, sharing=sharing, on_warning=on_warning))
+        keeps = archive.enabled
+        self._refusals = Refusals(home.path / FOLDER, on_warning=on_warning) if keeps else None
+        self._tunings = Tunings(home.path / FOLDER, on_warning=on_warning) if keeps else None
+        self._encoding = tokens.open_encoding(home.path / "vocabulary")
+        self._alerts = Alerts(
+            at_percent=config.alerts.at_percent,
+            webhook=config.alerts.webhook,
+            command=config.alerts.command,
+            run_id=recorder.run_id,
+            on_line=on_warning,
         )
-    price = prices.find(settings, name)
-    model = open_model(
-        name, settings, task, threads=config.ask.threads, memory=home.path / "models.json", environment=environment
-    )
-    opened.callback(model.close)
-    alerts = Alerts(
-        at_percent=config.alerts.at_percent,
-        webhook=config.alerts.webhook,
-        command=config.alerts.command,
-        run_id=recorder.run_id,
-        on_line=on_warning,
-    )
-    opened.callback(alerts.close)
-    folder = (home.path if sends else recorder.folder) / budget.FOLDER
-    purse = opened.enter_context(_purse(folder, config, task, model, recorder.run_id, alerts, on_warning))
-    return Paid(
-        model=model,
-        record=ModelRecord(name=settings.model, is_paid=True, sha256=None, languages=()),
-        price=price,
-        purse=purse,
-        encoding=tokens.open_encoding(home.path / "vocabulary"),
-        refusals=Refusals(home.path / FOLDER, on_warning=on_warning) if config.cache.archive.enabled else None,
-        retries=retries,
-        is_stopping=is_stopping,
-        on_asked=on_asked,
-        alerts=lambda: alerts.fired,
-    )
+        opened.callback(self._alerts.close)
+
+    def open(self, spec: str) -> Paid:
+        """Open the model that a user calls by this name; the same one again where it was opened before.
+
+        Raises:
+            UsageError: there is no such model, or no price for it.
+            ModelError: its key is missing, or it cannot answer the task.
+        """
+        if spec not in self._paid:
+            self._paid[spec] = self._open(spec)
+        return self._paid[spec]
+
+    def _n_tokens(self, text: str) -> int:
+        return len(self._encoding.encode_ordinary(text))
+
+    def _open(self, spec: str) -> Paid:
+        environment: Mapping[str, str] = os.environ
+        config, task, home = self._config, self._task, self._home
+        name, settings = parse_spec(spec, config.models, environment)
+        if not self._sends:
+            environment = {**dict.fromkeys(key_variables(settings), "none"), **environment}
+        if fields := unanswerable(task, settings.kind):
+            raise ModelError(
+                f"{name} cannot answer {', '.join(fields)} of the task {task.name}; name another model with --model"
+            )
+        price = prices.find(settings, name)
+        memory = home.path / "models.json"
+        # A naive run, which is what savings are measured by, has the plain prompt.
+        is_naive = config.pack.fixed == 1 and not config.cache.archive.enabled
+        model = open_model(
+            name,
+            settings,
+            task,
+            threads=config.ask.threads,
+            memory=memory,
+            environment=environment,
+            cooldown_s=config.ask.cooldown_s,
+            padding=None if is_naive else Padding(n_tokens=self._n_tokens, pays=price.pays_to_pad),
+        )
+        self._opened.callback(model.close)
+        gpus, no_gpus = _gpus(model)
+        key = _model_key(config, model)
+        of_task = digest(canonical(key.context(task, scope="", tenant=None)))
+        tunes = config.pack.tune != "off" and not config.pack.fixed
+        return Paid(
+            model=model,
+            record=ModelRecord(name=settings.model, is_paid=True, sha256=None, languages=()),
+            price=price,
+            purse=self._opened.enter_context(self._purse(model, of_task)),
+            cache=self._cache(key),
+            singly=self._cache(_alone(key)) if tunes else None,
+            digest=of_task,
+            tuning=self._tuning(of_task) if tunes else None,
+            tunings=self._tunings,
+            encoding=self._encoding,
+            refusals=self._refusals,
+            retries=self._retries,
+            is_stopping=self._is_stopping,
+            on_asked=self._on_asked,
+            alerts=lambda: self._alerts.fired,
+            gpus=gpus,
+            no_gpus=no_gpus,
+        )
+
+    def _tuning(self, of_task: str) -> PackTuning | None:
+        """Return the size of packs that was found before, for as small a loss as is allowed now."""
+        found = None if self._tunings is None else self._tunings.get(of_task)
+        return found if found is not None and found.most_loss == self._config.pack.most_loss else None
+
+    def _purse(self, model: Model, of_task: str) -> Purse:
+        config = self._config
+        return Purse(
+            (self._home.path if self._sends else self._recorder.folder) / budget.FOLDER,
+            run_id=self._recorder.run_id,
+            model=model.model,
+            endpoint=model.endpoint,
+            task=of_task,
+            run_usd=_bound(config.budget.usd),
+            per_day_usd=_bound(config.budget.per_day_usd),
+            tenants={
+                name: Decimal(str(tenant.budget_usd))
+                for name, tenant in config.tenants.items()
+                if math.isfinite(tenant.budget_usd)
+            },
+            on_spent=lambda spent: self._alerts.see(spent.budget, spent.spent_usd, spent.budget_usd),
+            on_warning=self._on_warning,
+        )
+
+    def _cache(self, key: ModelKey) -> Cache:
+        settings = self._config.cache
+        judge = Judge(threshold=settings.similar.threshold, sharing=self._sharing, workers=self._workers)
+        contexts = Contexts(self._task, key, scope="isolated" if self._isolated else "shared")
+        is_similar = settings.similar.enabled
+        return Cache(settings, contexts, self._task.labels, shelf=self._shelf, judge=judge if is_similar else None)
 
 
-def _purse(
-    folder: Path,
-    config: Config,
-    task: Task,
-    model: Model,
-    run_id: str,
-    alerts: Alerts,
-    on_warning: Callable[[str], None],
-) -> Purse:
-    return Purse(
-        folder,
-        run_id=run_id,
-        model=model.model,
-        endpoint=model.endpoint,
-        task=_task_digest(config, task, model),
-        run_usd=_bound(config.budget.usd),
-        per_day_usd=_bound(config.budget.per_day_usd),
-        tenants={
-            name: Decimal(str(tenant.budget_usd))
-            for name, tenant in config.tenants.items()
-            if math.isfinite(tenant.budget_usd)
-        },
-        on_spent=lambda spent: alerts.see(spent.budget, spent.spent_usd, spent.budget_usd),
-        on_warning=on_warning,
-    )
+def _gpus(model: Model) -> tuple[Gpus | None, str]:
+    """Open the GPUs of this machine for a model that computes on it, or say why there are none."""
+    if model.place == "remote":
+        return None, "the model computes elsewhere"
+    try:
+        return hardware.open_gpus(), ""
+    except OSError as error:
+        return None, str(error)
 
 
 def _bound(usd: float) -> Decimal | None:
     return Decimal(str(usd)) if math.isfinite(usd) else None
-
-
-def cache(
-    opened: ExitStack,
-    config: Config,
-    home: Home,
-    task: Task,
-    model: Model,
-    sharing: Sharing,
-    *,
-    isolated: bool,
-    sends: bool,
-    workers: int,
-    on_warning: Callable[[str], None],
-) -> Cache:
-    """Open the archive of a paid model's answers, until `opened` ends; one is begun only where something is sent."""
-    archive = config.cache.archive
-    shelf = None
-    if archive.enabled and (sends or shelf_module.exists(home.path)):
-        shelf = opened.enter_context(shelf_module.Shelf(home.path, archive, sharing=sharing, on_warning=on_warning))
-    key = _model_key(config, model)
-    similar = Judge(threshold=config.cache.similar.threshold, sharing=sharing, workers=workers)
-    return Cache(
-        config.cache,
-        Contexts(task, key, scope="isolated" if isolated else "shared"),
-        task.labels,
-        shelf=shelf,
-        judge=similar if config.cache.similar.enabled else None,
-    )
 
 
 def _model_key(config: Config, model: Model) -> ModelKey:
@@ -162,52 +232,8 @@ def _model_key(config: Config, model: Model) -> ModelKey:
         "redact": f"{config.prompt.redact}".lower(),
     }
     packed = config.pack.fixed != 1
-    return ModelKey(name=model.model, settings=settings, prompt=model.prompt_version, packed=packed)
+    return ModelKey(name=model.name, settings=settings, prompt=model.prompt_version, packed=packed)
 
 
-def _task_digest(config: Config, task: Task, model: Model) -> str:
-    """Name what requests to a model ask, so that a plan learns from its own kind alone."""
-    return digest(canonical(_model_key(config, model).context(task, scope="", tenant=None)))
-
-
-def planned(job: Job, home: Home, on_progress: OnProgress) -> Plan:
-    """Go over the table for nothing, and work out what asking will take."""
-    if not isinstance(job.answerer, Paid):
-        raise TypeError("only a paid run has a plan")
-    model = job.answerer.model
-    counted = survey(replace(job, sharing=Sharing()), on_progress)
-    known = budget.history(
-        home.path / budget.FOLDER,
-        model=model.model,
-        endpoint=model.endpoint,
-        task=_task_digest(job.config, job.task, model),
-    )
-    return plan.make(counted, job.answerer, known, threads=job.config.ask.threads)
-
-
-def consent(made: Plan, config: Config, *, yes: bool, ask: Callable[[str], bool]) -> None:
-    """Start a paid run only where the user has set its price, or has seen it.
-
-    Raises:
-        BudgetError: nobody has agreed to a plan above the limit of the settings.
-    """
-    limit = config.budget.ask_above_usd
-    if yes or math.isfinite(config.budget.usd) or Decimal(made.usd.expected) <= limit:
-        return
-    low, expected, high = made.usd.low, made.usd.expected, made.usd.high
-    price = f"the plan is about {usd(expected)} ({usd(low)} to {usd(high)})"
-    if sys.stdin.isatty() and sys.stderr.isatty():
-        if ask(f"{price}; go on?"):
-            return
-        raise BudgetError("nothing was asked; --budget USD sets a bound, --dry-run shows the plan")
-    raise BudgetError(
-        f"{price}, above {usd(str(limit))}: nothing was asked; agree with --yes or set a bound with --budget USD"
-    )
-
-
-def unanswered(run: Run) -> Sequence[str]:
-    """Say what stayed unanswered and why, a line a reason."""
-    if run.asked is None or not run.n_by_source["failed"]:
-        return ()
-    lines = [f"{n:,}: {reason}" for reason, n in run.asked.failures.items()]
-    return (f"{run.n_by_source['failed']:,} reviews stayed unanswered; the note column says why", *lines)
+def _alone(key: ModelKey) -> ModelKey:
+    return ModelKey(name=key.name, settings=key.settings, prompt=key.prompt, packed=False)

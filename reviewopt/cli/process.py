@@ -34,6 +34,16 @@ class NearChoice(StrEnum):
     SHARE = "share"
 
 
+class StrategyChoice(StrEnum):
+    """What counts most where several models share the questions."""
+
+    COST = "cost"
+    QUALITY = "quality"
+    PERFORMANCE = "performance"
+    BALANCED = "balanced"
+    ADAPTIVE = "adaptive"
+
+
 def command(
     tables: Annotated[
         list[str] | None,
@@ -66,6 +76,10 @@ def command(
     ] = None,
     tenant_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The brand, client or store.")] = None,
     category_column: Annotated[str | None, typer.Option(metavar=_COLUMN, help="The category.")] = None,
+    priority_column: Annotated[
+        str | None,
+        typer.Option(metavar=_COLUMN, help="A number: the highest are asked first (only where you name it)."),
+    ] = None,
     near: Annotated[
         NearChoice | None,
         typer.Option(help="Near copies: leave them, report them, or let them share one answer (default: report)."),
@@ -74,11 +88,29 @@ def command(
         str | None,
         typer.Option(metavar="MODEL", help="Ask this model: a [models.NAME] of your settings, or openai:MODEL."),
     ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,C",
+            help="Ask several, from cheap to dear, after the local one: what one is not sure of climbs.",
+        ),
+    ] = None,
+    strategy: Annotated[
+        StrategyChoice | None,
+        typer.Option(help="Where questions enter the ladder, and how sure is sure enough (default: balanced)."),
+    ] = None,
+    ensemble: Annotated[
+        str | None, typer.Option(metavar="A,B,C", help="Models that vote on what stays uncertain at the top.")
+    ] = None,
     question: Annotated[
         str | None, typer.Option("--ask", metavar="QUESTION", help="Ask this instead of a task, with --labels.")
     ] = None,
     labels: Annotated[str | None, typer.Option(metavar="A,B,C", help="The answers that --ask allows.")] = None,
     budget: Annotated[float | None, typer.Option(metavar="USD", min=0, help="What this run may spend at most.")] = None,
+    deadline: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Ask so long at most: 90s, 10m, 1h30m. The rest stays for a re-run."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what asking would take and cost, and ask nothing.")
     ] = False,
@@ -89,6 +121,13 @@ def command(
     pack_size: Annotated[
         int | None,
         typer.Option(metavar="N", min=1, max=500, help="Exactly so many reviews a request (default: by complexity)."),
+    ] = None,
+    tune_packs: Annotated[
+        bool | None,
+        typer.Option(
+            "--tune-packs/--no-tune-packs",
+            help="Find how many reviews a request may hold by asking a sample singly too (default: where it is cheap).",
+        ),
     ] = None,
     naive: Annotated[
         bool, typer.Option("--naive", help="One request a row, no copies, no cache: what all savings are measured by.")
@@ -137,6 +176,11 @@ def command(
         "process.limit": limit,
         "ask.model": model,
         "ask.threads": threads,
+        "ladder.models": models,
+        "ladder.strategy": None if strategy is None else strategy.value,
+        "ladder.ensemble": ensemble,
+        "pack.tune": None if tune_packs is None else "on" if tune_packs else "off",
+        "ask.deadline": deadline,
         "budget.usd": budget,
         "pack.fixed": 1 if naive else pack_size,
         "prompt.redact": redact or None,
@@ -150,6 +194,7 @@ def command(
         "columns.label": label_column,
         "columns.tenant": tenant_column,
         "columns.category": category_column,
+        "columns.priority": priority_column,
         "columns.label_map": label_map,
     }
     merged, settings = config.load(flags, file=config_file)
@@ -160,8 +205,13 @@ def command(
         return
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
-    if not merged.ask.model and (naive or dry_run or budget is not None):
-        raise UsageError("--naive, --dry-run and --budget are about asking a model: name it with --model")
+    is_paid = bool(merged.ask.model or merged.ladder.models or merged.ladder.ensemble)
+    if not is_paid and (naive or dry_run or budget is not None or deadline is not None):
+        raise UsageError("--naive, --dry-run, --budget and --deadline are about asking a model: name it with --model")
+    if strategy is not None and not merged.ladder.models:
+        raise UsageError("--strategy is about a ladder of models: name them from cheap to dear with --models A,B")
+    if naive and (merged.ladder.models or merged.ladder.ensemble):
+        raise UsageError("--naive asks one model: name it with --model")
     choices = Choices(
         tables=tuple(tables), output=output, force=force, home=runs.home_folder(home), stdin_format=stdin_format,
         naive=naive, dry_run=dry_run, yes=yes, retry_failures=retry_failures, quiet=quiet,

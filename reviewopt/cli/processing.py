@@ -10,19 +10,22 @@ from pathlib import Path
 
 import polars as pl
 import typer
+from msgspec import structs
 
 from reviewopt import pipeline, write
-from reviewopt.cli import opening, opening_paid
+from reviewopt.cache.tiers import Cache
+from reviewopt.cli import opening, opening_paid, planning
 from reviewopt.cli.output import console
 from reviewopt.cli.stopping import Stopping
 from reviewopt.config import Setting
 from reviewopt.dedup.spread import answer_schema
 from reviewopt.errors import BudgetError, ModelError
-from reviewopt.job import Job, Local, NearMode, Paid, price_of_a_local_answer, source_names
+from reviewopt.job import Job, Local, Paid, price_of_a_local_answer, source_names
 from reviewopt.load import Table
 from reviewopt.record import Plan, Run
 from reviewopt.render import asking
 from reviewopt.render.progress import ProgressDisplay
+from reviewopt.route import STRATEGIES
 from reviewopt.runs import Home, Recorder
 from reviewopt.settings import Config
 from reviewopt.task import Task
@@ -51,6 +54,7 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
     Raises:
         ReviewoptError: as the errors' tree says; what was answered until then is kept.
     """
+    config = _paced(config, settings)
     err = console(stderr=True, quiet=choices.quiet)
     notes = opening.Notes(err)
     with ExitStack() as opened:
@@ -61,18 +65,27 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
         progress = ProgressDisplay(err, quiet=choices.quiet)
         stopping = Stopping(progress.stopping)
         job = _open_job(opened, choices, config, settings, task, table, recorder, progress, stopping, notes)
-        if isinstance(job.answerer, Paid):
+        if job.paid:
             with progress.showing("planning"):
-                made = opening_paid.planned(job, choices.home, progress)
+                made, sample = planning.planned(job, choices.home, progress)
             if choices.dry_run:
                 return made
             recorder.fold_stages("plan")
             asking.show_plan(err, made)
-            opening_paid.consent(made, config, yes=choices.yes, ask=lambda text: typer.confirm(text, err=True))
-            job = replace(job, plan=made)
+            planning.consent(made, config, yes=choices.yes, ask=lambda text: typer.confirm(text, err=True))
+            job = replace(job, plan=made, sample=sample)
             opened.enter_context(stopping)
         with progress.showing("labelling"):
-            return pipeline.process(job, progress)
+            return pipeline.process(job, progress, notes.add)
+
+
+def _paced(config: Config, settings: tuple[Setting, ...]) -> Config:
+    """Give a strategy that hurries more requests at a time, unless the user said how many."""
+    is_given = any(one.name == "ask.threads" and one.origin != "default" for one in settings)
+    factor = STRATEGIES[config.ladder.strategy].threads_factor if config.ladder.models else 1
+    if is_given or factor == 1:
+        return config
+    return structs.replace(config, ask=structs.replace(config.ask, threads=factor * config.ask.threads))
 
 
 def check_complete(run: Run, *, allow_failures: bool) -> None:
@@ -85,9 +98,17 @@ def check_complete(run: Run, *, allow_failures: bool) -> None:
     n_failed = run.n_by_source["failed"]
     keeps = any(setting.name == "cache.archive.enabled" and setting.value for setting in run.config)
     if run.asked is not None and run.asked.n_over_budget:
+        left = f"{n_failed:,} reviews stayed unanswered, the others are in {run.output}"
+        if not n_failed:
+            left = f"{run.asked.n_over_budget:,} reviews keep the answer of a cheaper model, as their note says"
         raise BudgetError(
-            f"a budget is spent: {n_failed:,} reviews stayed unanswered, the others are in {run.output}; raise it and "
-            f"run the same command with --force: {'only what is missing' if keeps else 'everything'} is asked"
+            f"a budget is spent: {left}; raise it and run the same command with --force: "
+            f"{'only what is missing' if keeps else 'everything'} is asked"
+        )
+    if n_failed and run.asked is not None and run.asked.n_over_deadline and not allow_failures:
+        raise ModelError(
+            f"the deadline was reached: {n_failed:,} reviews stayed unanswered, the others are in {run.output}; run "
+            f"the same command with --force again: {'only what is missing' if keeps else 'everything'} is asked"
         )
     if n_failed and not allow_failures:
         raise ModelError(
@@ -122,36 +143,20 @@ def _open_job(
     stopping: Stopping,
     notes: opening.Notes,
 ) -> Job:
-    sharing, is_isolated = Sharing(), opening.is_isolated(config, table)
-    home, threads = choices.home, config.process.threads or 2
-    if config.ask.model:
-        paid = opening_paid.paid(
-            opened, config, task, home, recorder,
-            sends=not choices.dry_run, retries=choices.retry_failures, is_stopping=stopping,
-            on_asked=progress.asked, on_warning=notes.add,
-        )  # fmt: skip
-        cache = opening_paid.cache(
-            opened, config, home, task, paid.model, sharing,
-            isolated=is_isolated, sends=not choices.dry_run, workers=threads, on_warning=notes.add,
-        )  # fmt: skip
-        answerer: Local | Paid = paid
-        near: NearMode = config.dedup.near or "share"
-    else:
-        model, record = opening.local_model(config.process.local_model, task)
-        answerer = Local(predictor=model, record=record, price_usd=price_of_a_local_answer(config))
-        cache = opening.cache(opened, config, home, task, model.labels, isolated=is_isolated, on_warning=notes.add)
-        near = config.dedup.near or "report"
-    names, schema = _columns(table, task, answerer, notes)
+    is_isolated = opening.is_isolated(config, table)
+    rungs = _rungs(opened, choices, config, settings, task, recorder, progress, stopping, notes, is_isolated)
+    names, schema = _columns(table, task, rungs, notes)
     path = choices.output or write.default_output(choices.tables)
     if choices.dry_run:
         path = Path(write.STDOUT)
     return Job(
         table=table,
         task=task,
-        answerer=answerer,
-        cache=cache,
-        near=near,
-        sharing=sharing,
+        rungs=rungs.rungs,
+        voters=rungs.voters,
+        cache=rungs.cache,
+        near=config.dedup.near or ("share" if rungs.is_paid else "report"),
+        sharing=rungs.sharing,
         isolated=is_isolated,
         output=write.open_output(path, schema, inputs=table.names, force=choices.force),
         names=names,
@@ -163,17 +168,86 @@ def _open_job(
     )
 
 
-def _columns(
-    table: Table, task: Task, answerer: Local | Paid, notes: opening.Notes
-) -> tuple[dict[str, str], pl.Schema]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rungs:
+    """Who answers a run, who votes, and the cache that is looked up first."""
+
+    rungs: tuple[Local | Paid, ...]
+    voters: tuple[Paid, ...]
+    cache: Cache
+    sharing: Sharing
+
+    @property
+    def is_paid(self) -> bool:
+        return isinstance(self.rungs[-1], Paid) or bool(self.voters)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return source_names(*(one.source for one in (*self.rungs, *self.voters)))
+
+
+def _rungs(
+    opened: ExitStack,
+    choices: Choices,
+    config: Config,
+    settings: tuple[Setting, ...],
+    task: Task,
+    recorder: Recorder,
+    progress: ProgressDisplay,
+    stopping: Stopping,
+    notes: opening.Notes,
+    is_isolated: bool,
+) -> _Rungs:
+    """Open the models that the settings name; the local one alone where they name none."""
+    named, sharing = opening_paid.named(config, settings), Sharing()
+    local = _local(config, task, named, notes)
+    if not named.rungs and not named.voters and local is not None:
+        cache = opening.cache(
+            opened, config, choices.home, task, local.predictor.labels, isolated=is_isolated, on_warning=notes.add
+        )
+        return _Rungs(rungs=(local,), voters=(), cache=cache, sharing=sharing)
+    models = opening_paid.Models(
+        opened, config, task, choices.home, recorder,
+        sends=not choices.dry_run, retries=choices.retry_failures, isolated=is_isolated, sharing=sharing,
+        workers=config.process.threads or 2, is_stopping=stopping, on_asked=progress.asked, on_warning=notes.add,
+    )  # fmt: skip
+    paid = tuple(models.open(name) for name in named.rungs)
+    voters = tuple(models.open(name) for name in named.voters)
+    rungs: tuple[Local | Paid, ...] = (*(() if local is None else (local,)), *paid) or voters[:1]
+    first = (*voters[:1], *paid)[-1]
+    return _Rungs(rungs=rungs, voters=voters, cache=first.cache, sharing=sharing)
+
+
+def _local(config: Config, task: Task, named: opening_paid.Named, notes: opening.Notes) -> Local | None:
+    """Open the local model where it answers alone, or is the first rung; None where it is neither.
+
+    Raises:
+        ModelError: it cannot answer the task, and no other model is named, or the user named its file.
+    """
+    is_rung = named.is_ladder or bool(named.voters and not named.rungs)
+    if (named.rungs and not is_rung) or (is_rung and not config.ladder.local):
+        return None
+    try:
+        model, record = opening.local_model(config.process.local_model, task)
+    except ModelError:
+        if not is_rung or config.process.local_model:
+            raise
+        first = (*named.rungs, *named.voters)[0]
+        notes.add(f"the local model cannot answer the task {task.name}: the ladder begins with {first}")
+        return None
+    return Local(predictor=model, record=record, price_usd=price_of_a_local_answer(config))
+
+
+def _columns(table: Table, task: Task, rungs: _Rungs, notes: opening.Notes) -> tuple[dict[str, str], pl.Schema]:
     """Name the output's columns, and give them their types."""
-    has_notes = isinstance(answerer, Paid)
+    has_notes = rungs.is_paid
     others = [field.name for field in task.others]
     names = write.answer_names(task.field.name, list(table.schema), others, has_notes=has_notes)
     if names["label"] != task.field.name:
         wished = {*write.answer_names(task.field.name, [], others, has_notes=has_notes).values()}
         taken = ", ".join(sorted(set(table.schema) & wished))
         notes.add(f"the table has {taken}: the answers are in {', '.join(names.values())}")
-    labels = answerer.predictor.labels if isinstance(answerer, Local) else task.labels
-    dtypes = answer_schema(labels, source_names(answerer.source), task.others, has_notes=has_notes)
+    last = rungs.rungs[-1]
+    labels = last.predictor.labels if isinstance(last, Local) and not rungs.voters else task.labels
+    dtypes = answer_schema(labels, rungs.sources, task.others, has_notes=has_notes)
     return names, pl.Schema({**table.schema, **{names[key]: dtype for key, dtype in dtypes.items()}})

@@ -48,6 +48,57 @@ class Fresh:
     rest: pl.Series | None = None
     note: pl.Series | None = None
 
+    def at(self, places: npt.NDArray[np.int64]) -> Fresh:
+        """Return the answers at distinct `places`, in that order."""
+        return Fresh(
+            label=self.label[places],
+            confidence=self.confidence[places],
+            outside=self.outside[places],
+            source=self.source[places],
+            cost_usd=self.cost_usd.gather(places),
+            rest=None if self.rest is None else self.rest.gather(places),
+            note=None if self.note is None else self.note.gather(places),
+        )
+
+
+class Draft:
+    """Answers to n questions in the making: none is answered at first, and nothing is paid."""
+
+    def __init__(self, n: int, *, has_rest: bool) -> None:
+        self.label = np.full(n, NO_LABEL, np.uint8)
+        self.confidence = np.full(n, np.nan, np.float32)
+        self.outside = np.zeros(n, np.bool_)
+        self.source = np.full(n, _FAILED, np.uint8)
+        self.cost_usd = pl.repeat(0, n, dtype=COST_DTYPE, eager=True)
+        self.rest = pl.repeat("", n, dtype=pl.String, eager=True) if has_rest else None
+        self.note = pl.repeat(None, n, dtype=pl.String, eager=True)
+
+    def take(self, places: npt.NDArray[np.int64], said: Fresh) -> None:
+        """Put answers in the place of those before; what they cost is added."""
+        self.label[places], self.confidence[places] = said.label, said.confidence
+        self.outside[places], self.source[places] = said.outside, said.source
+        self.pay(places, said.cost_usd)
+        if self.rest is not None and said.rest is not None:
+            self.rest = self.rest.scatter(places, said.rest)
+        if said.note is not None:
+            self.note = self.note.scatter(places, said.note)
+
+    def pay(self, places: npt.NDArray[np.int64], usd: pl.Series) -> None:
+        """Add to what questions cost, USD (n_places,)."""
+        self.cost_usd = self.cost_usd.scatter(places, (self.cost_usd.gather(places) + usd).cast(COST_DTYPE))
+
+    def fresh(self, *, has_notes: bool) -> Fresh:
+        """Return the answers as they stand."""
+        return Fresh(
+            label=self.label,
+            confidence=self.confidence,
+            outside=self.outside,
+            source=self.source,
+            cost_usd=self.cost_usd,
+            rest=self.rest,
+            note=self.note if has_notes else None,
+        )
+
 
 def answer_schema(
     labels: tuple[str, ...],

@@ -75,11 +75,20 @@ def explain(
         output=str(labelled.path),
         task=run.task,
         model=run.model.name,
+        models=_models(run),
         is_paid=run.model.is_paid,
         is_simulated=run.asked is not None and run.asked.is_simulated,
         n_rows=len(rows),
         rows=tuple(_explained(opened, row) for row in frame.iter_rows(named=True)),
     )
+
+
+def _models(run: Run) -> dict[str, str]:
+    """Return the model behind each source of a run's answers."""
+    if run.ladder is None:
+        return {}
+    vote = () if run.ladder.ensemble is None else run.ladder.ensemble.members
+    return {one.name: one.model for one in run.ladder.rungs} | ({"ensemble": ", ".join(vote)} if vote else {})
 
 
 def _unknown(run: Run, review_id: str, labelled: Labelled) -> str:
@@ -113,7 +122,7 @@ def _explained(opened: _Opened, row: dict[str, Any]) -> Explained:
             remarks.append(_not_kept(opened))
     elif source == "failed":
         shared, failure = _failed(opened, row, form)
-    if run.model.is_paid and (source == "failed" or source not in SOURCES):
+    if run.asked is not None and (source in {"failed", "ensemble"} or source not in SOURCES):
         sent = _requests(opened, row, hit, remarks.append)
     return Explained(
         **{name: row[name] for name in ("row", "review_id", "title", "text", "tenant", "label", "source", "note")},

@@ -109,6 +109,7 @@ class Explanation(Frozen, frozen=True, kw_only=True):
     output: str
     task: str
     model: str
+    models: dict[str, str]
     is_paid: bool
     is_simulated: bool
     n_rows: int

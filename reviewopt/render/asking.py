@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from rich.console import Console
 
 from reviewopt.record import AskRecord, Plan, Range, UsdRange
+from reviewopt.render.ladder import packs_line
 from reviewopt.render.parts import plain, table, usd
+from reviewopt.render.traffic import wire_lines
 
 _REUSED = ("exact", "near", "l1", "l2", "l3")
 
@@ -18,6 +21,10 @@ def show_plan(console: Console, plan: Plan) -> None:
     tokens, seconds = _count(plan.input_tokens.expected + plan.output_tokens.expected), plan.seconds
     counts = f"{plan.n_asked:,}", f"{plan.n_requests:,}"
     made.add_row("this run", *counts, tokens, usd(plan.usd.expected), _time(seconds.expected))
+    for one in plan.rungs if len(plan.rungs) > 1 else ():
+        expected = one.input_tokens.expected + one.output_tokens.expected
+        counts = f"{one.n_asked.expected:,.0f}", f"{one.n_requests.expected:,.0f}"
+        made.add_row(plain(f"  {one.name}"), *counts, _count(expected), usd(one.usd.expected), "")
     naive = f"{plan.naive_requests:,}"
     made.add_row("one request a row", naive, naive, "", usd(plan.naive_usd), "")
     console.print(made)
@@ -33,11 +40,33 @@ def show_plan(console: Console, plan: Plan) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if plan.tunes:
+        line = f"first a sample finds how many reviews a request may hold: {', '.join(plan.tunes)}"
+        console.print(plain(line), highlight=False, soft_wrap=True)
+    for line in _deadline(plan):
+        console.print(plain(line), highlight=False, soft_wrap=True)
     console.print(
         plain(f"{plan.n_rows:,} reviews, {reused:,} of them need no question of their own{rest}"),
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _deadline(plan: Plan) -> Iterator[str]:
+    """Say whether a run will end before its deadline, and what becomes of it where it does not."""
+    if plan.deadline_s is None or plan.meets_deadline is None:
+        return
+    seconds = plan.seconds
+    expected = f"{_time(seconds.low)} to {_time(seconds.high)} expected" if plan.n_requests else "nothing is asked"
+    rest = "what is left then stays for a re-run, and --priority-column says what goes first"
+    if plan.meets_deadline:
+        verdict = f"will be met ({expected})"
+    elif seconds.expected <= plan.deadline_s:
+        verdict = f"may not be met ({expected}): {rest}"
+    else:
+        share = math.floor(100 * plan.deadline_s / seconds.expected)
+        verdict = f"will not be met ({expected}): about {share} % of the reviews to ask fit; {rest}"
+    yield f"deadline {_time(plan.deadline_s)}: {verdict}"
 
 
 def asked_lines(asked: AskRecord, plan: Plan | None) -> Iterator[str]:
@@ -59,9 +88,14 @@ def asked_lines(asked: AskRecord, plan: Plan | None) -> Iterator[str]:
         f"tokens: {tokens.input:,} in{cached}, {tokens.output:,} out; spent {usd(asked.spent_usd)} at the price "
         f"{asked.price}{unknown}"
     )
+    yield from wire_lines(asked)
+    if asked.packs is not None:
+        yield packs_line(asked.packs)
     if plan is not None:
         ranges = f", {_range_usd(plan.usd)}, {_range_s(plan.seconds)}" if plan.n_requests else ""
         yield f"plan: {plan.n_requests:,} requests{ranges}; one request a row: about {usd(plan.naive_usd)}"
+    if asked.n_over_deadline:
+        yield f"the deadline was reached: {asked.n_over_deadline:,} reviews were not asked, or not to the end"
     if asked.n_shortened:
         yield f"{asked.n_shortened:,} very long reviews were shortened: their note says so"
     for alert in asked.alerts:

@@ -82,9 +82,12 @@ def _lines(explanation: Explanation, row: Explained) -> Iterator[str]:
 def _source_words(explanation: Explanation, row: Explained) -> str:
     if row.source in _SOURCE_WORDS:
         return _SOURCE_WORDS[row.source]
+    model = explanation.models.get(row.source, explanation.model)
     if row.source == "local":
-        return f"the model {explanation.model} in this process, priced as its share of the machine's hour"
-    return f"the model {explanation.model} answered it in this run"
+        return f"the model {model} in this process, priced as its share of the machine's hour"
+    if row.source == "ensemble":
+        return f"a vote of {model}: no rung of the ladder was sure of it"
+    return f"the model {model} answered it in this run"
 
 
 def _stored_lines(stored: Stored) -> Iterator[str]:

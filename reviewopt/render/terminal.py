@@ -15,7 +15,7 @@ from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
 from reviewopt.data import GroupCounts
 from reviewopt.record import Run
-from reviewopt.render import asking
+from reviewopt.render import asking, ladder
 from reviewopt.render.parts import percent, plain, table, usd
 from reviewopt.report import Report
 
@@ -54,6 +54,8 @@ def show_report(console: Console, report: Report) -> None:
         _show_largest(console, run.groups)
     for line in _reuse(run):
         console.print(plain(line), highlight=False, soft_wrap=True)
+    if run.ladder is not None:
+        ladder.show_ladder(console, run.ladder)
     if run.asked is not None:
         for line in asking.asked_lines(run.asked, run.plan):
             console.print(plain(line), highlight=False, soft_wrap=True)
@@ -165,7 +167,8 @@ def _reuse(run: Run) -> Iterable[str]:
 
 def _costs(run: Run) -> Text:
     cost = run.cost
-    saved = [f"{_SOURCE_WORDS[source]} {usd(amount)}" for source, amount in cost.saved_usd.items() if Decimal(amount)]
+    words = _SOURCE_WORDS | ({"packs": "cheaper models and several reviews a request"} if run.ladder else {})
+    saved = [f"{words[source]} {usd(amount)}" for source, amount in cost.saved_usd.items() if Decimal(amount)]
     naive = f" instead of {usd(cost.naive_usd)} for one answer a review (saved: {', '.join(saved)})" if saved else ""
     free = "" if run.model.is_paid else "; no paid model was asked"
     return plain(

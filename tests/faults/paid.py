@@ -210,4 +210,6 @@ def is_each_answered_once(endpoint: Endpoint, texts: Sequence[str]) -> bool:
 def _toml(value: Any) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key} = {_toml(inner)}" for key, inner in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml, value)) + "]"
     return "inf" if value == math.inf else json.dumps(value)
