@@ -24,6 +24,7 @@ from reviewopt.data import COST_DTYPE, SOURCES
 from reviewopt.dedup.spread import NO_LABEL, Draft, Fresh
 from reviewopt.job import Job, Local, Paid
 from reviewopt.laddered import Tally
+from reviewopt.priority import highest_first
 from reviewopt.route import Policy, Rung
 from reviewopt.text.complexity import complexity
 from reviewopt.voting import Said
@@ -32,6 +33,8 @@ from reviewopt.voting import Said
 _SLICE_ROWS: Final = 4096
 _UNSURE: Final = "unsure, and a better model gave no answer: "
 _NO_REASON: Final = "no reason given"
+# Questions after which the adaptive strategy looks at its policy again: a share is then known to within 2 %.
+_REPLAN_EVERY: Final = 2048
 _FIRST_TIER: Final = SOURCES.index("l1")
 
 Flags = npt.NDArray[np.bool_]
@@ -79,7 +82,7 @@ class Ladder:
     def _replan(self) -> None:
         """Mend the policy by what the run has seen so far, where its strategy does."""
         strategy = self.job.config.ladder.strategy
-        if not route.STRATEGIES[strategy].replans or not self._sampled:
+        if not self._sampled:
             return
         rungs = []
         for at, sampled in enumerate(self._sampled):
@@ -169,6 +172,20 @@ class Ladder:
         job, n = self.job, len(batch.form)
         if not job.is_ladder:
             return self.said_by(job.rungs[0], batch, kept)
+        if not route.STRATEGIES[job.config.ladder.strategy].replans:
+            return self._climbed(batch, kept, level)
+        whole, order = Draft(n, has_rest=bool(job.task.others)), np.arange(n)
+        if kept["priority"].count():
+            order = highest_first(order, kept["priority"].to_numpy())
+        for start in range(0, n, _REPLAN_EVERY):
+            here = order[start : start + _REPLAN_EVERY]
+            whole.take(here, self._climbed(batch.at(here), kept[here], level[here]))
+            self._replan()
+        return whole.fresh(has_notes=True)
+
+    def _climbed(self, batch: Batch, kept: pl.DataFrame, level: U8) -> Fresh:
+        """Answer a batch, rung by rung, by the policy in force."""
+        job, n = self.job, len(batch.form)
         draft, open_ = Draft(n, has_rest=bool(job.task.others)), np.ones(n, np.bool_)
         label = np.full((n, len(job.rungs)), NO_LABEL, np.uint8)
         confidence = np.full((n, len(job.rungs)), np.nan, np.float32)
@@ -195,7 +212,6 @@ class Ladder:
         if rest_usd is not None:
             draft.pay(np.arange(n), rest_usd)
         self.tally.learn(label, confidence)
-        self._replan()
         return draft.fresh(has_notes=True)
 
     def _ask_who_costs_nothing(self, draft: Draft, batch: Batch, kept: pl.DataFrame) -> None:

@@ -76,6 +76,7 @@ def run_ladder(
     *,
     n: int = N,
     n_sample: int = 0,
+    chunk_rows: int = 1000,
     columns: Mapping[str, Sequence[Any]] | None = None,
     drawn: set[str] | None = None,
     **options: Any,
@@ -83,7 +84,7 @@ def run_ladder(
     source = table_of(folder, [text_of(at) for at in range(n)], **(columns or {}))
     made = {**LADDER, "ladder.sample": max(20, n_sample), **(settings or {})}
     with (
-        load.open_table([str(source)], task=load_task("sentiment"), chunk_rows=1000) as table,
+        load.open_table([str(source)], task=load_task("sentiment"), chunk_rows=chunk_rows) as table,
         make_job(
             table, folder, settings=made, ladder=ladder, prices=PRICES, **{**PAID, "model": HalfSure(), **options}
         ) as job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -172,3 +173,29 @@ def test_a_sample_is_paid_once_whatever_the_cache_forgets(tmp_path: Path, settin
     assert run.asked is not None
     local_usd = sum(Decimal(one.spent_usd) for one in ladder_of(run).rungs if one.name == "local")
     assert out["sentiment_cost_usd"].sum() == Decimal(run.asked.spent_usd) + local_usd
+
+
+@pytest.mark.parametrize(("strategy", "goes_back"), [("adaptive", True), ("balanced", False)])
+def test_only_the_adaptive_strategy_climbs_before_a_chunk_is_answered_so_that_it_can_replan(
+    tmp_path: Path, strategy: str, goes_back: bool
+) -> None:
+    n, asked_in_turn = 5000, list[str]()
+
+    def says(name: str, answer: Callable[[str], str]) -> Callable[[str], str]:
+        def script(text: str) -> str:
+            asked_in_turn.append(name)
+            return answer(text)
+
+        return script
+
+    low = Scripted(
+        says("cheap", lambda text: wrong_label(text) if number_of(text) % 4 == 0 else label_of(text)),
+        name="cheap",
+        confidence=lambda text: UNSURE if number_of(text) % 4 == 0 else SURE,
+    )
+    top = Scripted(says("strong", label_of), name="strong", confidence=lambda _: SURE)
+    settings = {"ladder.strategy": strategy, "pack.fixed": 50}
+    _, out = run_ladder(tmp_path, [low, top], settings, n=n, n_sample=100, chunk_rows=n, with_local=False)
+    assert out["sentiment"].to_list() == [label_of(text) for text in out["text"]]
+    after_sample = asked_in_turn[200:]
+    assert ("cheap" in after_sample[after_sample.index("strong") :]) == goes_back
