@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from reviewopt.data import COST_DTYPE
+from reviewopt.data import COST_DTYPE, SOURCES
 from reviewopt.dedup.spread import NO_LABEL, Fresh
 
+# A hit of the cache may be one of a similar text.
+_OF_ANOTHER: Final = tuple(SOURCES.index(name) for name in ("near", "l1", "l2", "l3"))
 _SEED: Final = 20_261_121
 _SCHEMA: Final = {
     "hash": pl.UInt64(),
@@ -43,6 +45,12 @@ class Before:
     answers: Fresh
     spent: I64
     spent_usd: pl.Series
+
+    @property
+    def is_of_another(self) -> npt.NDArray[np.bool_]:
+        """Say which are the answer to another text, bool (n_before,), so that no other may take them."""
+        taken: npt.NDArray[np.bool_] = np.isin(self.answers.source, _OF_ANOTHER)
+        return taken
 
 
 class Ahead:

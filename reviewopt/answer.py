@@ -14,7 +14,7 @@ import polars as pl
 
 from reviewopt import calibrating, priority, reach
 from reviewopt.ahead import Before
-from reviewopt.asking import KEPT_COLUMNS, text_bytes
+from reviewopt.asking import KEPT_COLUMNS, Survey, text_bytes
 from reviewopt.cache.tiers import Batch, Found
 from reviewopt.data import SOURCES
 from reviewopt.dedup import near as near_copies
@@ -40,7 +40,7 @@ class Sorted:
     """A batch of n new questions, sorted by who answers them.
 
     `level` is how complex they are, `follows` are near copies of questions that the models or the cache answer, `open_`
-    the positions that only a model can answer; `source` is what each will say.
+    the positions that only a model can answer; `source` is what each will say; `rung` is whose answer is known.
     """
 
     batch: Batch
@@ -50,6 +50,7 @@ class Sorted:
     source: npt.NDArray[np.uint8]
     follows: npt.NDArray[np.bool_]
     open_: I64
+    rung: I64
 
 
 class Answering:
@@ -60,6 +61,7 @@ class Answering:
         self._pool = ThreadPoolExecutor(job.threads, thread_name_prefix="worker")
         self._source = job.sources.index(job.rungs[-1].source)
         self.ladder = Ladder(job, self._pool)
+        self.n_looked_up = 0
         # What the savings are measured by: one request a row to the top rung, or to the last voter where none is paid.
         paid = [one for one in (*job.voters, *job.rungs) if isinstance(one, Paid)]
         self.naive = self.ladder.asking[paid[-1].source].naive if paid else None
@@ -133,14 +135,18 @@ class Answering:
         raised = priority.raised(reviews["priority"].to_numpy(), asked.question)
         return reviews.with_columns(priority=pl.Series(raised).fill_nan(None))
 
-    def n_unsampled(self, sample: pl.DataFrame) -> dict[str, int]:
-        """Return how many of the sample's questions each paid rung would be asked; none where nothing is calibrated."""
+    def sampling(self, sample: pl.DataFrame) -> dict[str, Survey]:
+        """Return what each paid rung would be asked of the sample; nothing where nothing is calibrated."""
         if len(self._job.rungs) == 1:
             return {}
-        rows = sample.head(self._job.config.ladder.sample)
+        rows, surveys = sample.head(self._job.config.ladder.sample), {}
         batch = Batch(form=rows["form"], sketches=None, tenant=rows["tenant"] if self._job.isolated else None)
-        rungs = [one for one in self._job.rungs if isinstance(one, Paid)]
-        return {one.source: int((one.cache.look_up(batch, count=False).tier == 0).sum()) for one in rungs}
+        for rung in self._job.rungs:
+            if isinstance(rung, Paid):
+                asking = self.ladder.asking[rung.source]
+                unknown = np.flatnonzero(asking.cache.look_up(batch, count=False).tier == 0)
+                surveys[rung.source] = asking.survey(batch.at(unknown), rows.select(KEPT_COLUMNS)[unknown])
+        return surveys
 
     def text_bytes(self, reviews: pl.DataFrame, asked: Asked) -> int:
         """Return the bytes of text of the rows that ask something, as far as they would be sent."""
@@ -160,16 +166,23 @@ class Answering:
         batch = Batch(form=form, sketches=sketches, tenant=tenant)
         with self._job.recorder.stage("cache"):
             level = self.ladder.level(reviews, rows)
-            found = self.ladder.look_up(batch, level, count=count)
-        if before is not None:  # as good as known, and the answer to no other text
-            found.tier[before.places], found.similar[before.places] = 1, False
+            found, rung = self.ladder.look_up(batch, level, count=count)
+        is_new = np.ones(len(rows), np.bool_)
+        if before is not None:  # as good as known
+            found.tier[before.places], found.similar[before.places] = 1, before.is_of_another
+            is_new[before.places] = is_new[before.spent] = False
+        if count:
+            self.n_looked_up += int(is_new.sum())
+            self.ladder.tally.see(level[is_new])
         missed = found.tier == 0
         source = np.where(missed, self._source, _FIRST_TIER + found.tier - 1).astype(np.uint8)
         # A near copy takes its leader's answer, unless that is the answer to another text itself.
         follows = missed & (near.leader >= 0) & ~found.similar[near.leader]
         source[follows] = _NEAR
         open_ = np.flatnonzero(missed & ~follows)
-        return Sorted(batch=batch, found=found, near=near, level=level, source=source, follows=follows, open_=open_)
+        return Sorted(
+            batch=batch, found=found, near=near, level=level, source=source, follows=follows, open_=open_, rung=rung
+        )
 
     def _related(self, form: pl.Series, tenant: pl.Series | None) -> tuple[Sketches | None, Near]:
         """Find near copies among the new questions."""
@@ -191,8 +204,12 @@ class Answering:
         found, follows, leader = sorted_.found, sorted_.follows, sorted_.near.leader
         n = len(follows)
         draft = Draft(n, has_rest=bool(self._job.task.others))
-        known = np.flatnonzero(found.tier > 0)
-        draft.take(known, self.ladder.known(found, known, sorted_.batch, self._job.rungs))
+        is_known = found.tier > 0
+        if before is not None:
+            is_known[before.places] = False
+        for at, rung in enumerate(self._job.rungs):
+            here = np.flatnonzero(is_known & (sorted_.rung == at))
+            draft.take(here, self.ladder.known(found, here, sorted_.batch, [rung]))
         if before is not None:
             draft.take(before.places, before.answers)
             draft.pay(before.spent, before.spent_usd)
@@ -208,6 +225,9 @@ class Answering:
             values[led] = values[leader[led]]
         draft.rest = None if draft.rest is None else draft.rest.scatter(led, draft.rest.gather(leader[led]))
         draft.note = draft.note.scatter(led, draft.note.gather(leader[led]))
+        rest_usd = self.ladder.bought.rest_usd(sorted_.batch)
+        if rest_usd is not None:
+            draft.pay(np.arange(n), rest_usd)
         return draft.fresh(has_notes=bool(self._job.paid))
 
     def _asked(self, sorted_: Sorted, at: I64, reviews: pl.DataFrame, rows: I64) -> Fresh:

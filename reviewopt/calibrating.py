@@ -7,7 +7,7 @@ itself and the next one find them there. Nothing here is a proof: the report say
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -20,9 +20,9 @@ from reviewopt import route, tuning
 from reviewopt.asking import KEPT_COLUMNS
 from reviewopt.cache.asked import Batch
 from reviewopt.data import Usage
-from reviewopt.dedup.spread import NO_LABEL, Fresh
+from reviewopt.dedup.spread import NO_LABEL, Draft, Fresh
 from reviewopt.job import Job, Local, Paid
-from reviewopt.ladder import Ladder
+from reviewopt.ladder import Ladder, known_answers
 from reviewopt.record import PackTuning
 
 # Labels of the table's own are believed only where so many reviews of the sample have one.
@@ -63,15 +63,11 @@ def begin(ladder: Ladder, job: Job, on_line: Callable[[str], None]) -> None:
     """
     if job.sample is None or not job.sample.height:
         return
-    sampled = _sampled(job, job.sample)
+    sampled = _unknown(ladder, _sampled(job, job.sample))
     for paid in job.paid:
-        asking = ladder.asking[paid.source]
         if _wants_tuning(job, paid):
             with job.recorder.stage("calibrate"):
-                asking.tuning = tune(ladder, paid, sampled.first(job.config.pack.sample))
-            if paid.tunings is not None and not asking.pool.is_late:  # what a deadline left unanswered proves nothing
-                paid.tunings.put(paid.digest, asking.tuning)
-            on_line(_packs_line(paid.source, asking.tuning))
+                on_line(_tuned(ladder, paid, sampled.first(job.config.pack.sample)))
     if len(job.rungs) > 1:
         calibrated = sampled.first(job.config.ladder.sample)
         if not _can_prove(job, calibrated):
@@ -80,8 +76,15 @@ def begin(ladder: Ladder, job: Job, on_line: Callable[[str], None]) -> None:
             return
         with job.recorder.stage("calibrate"):
             calibrate(ladder, job, calibrated)
-        for line in (_ladder_line(ladder, job), *ladder.notes):
+        for line in (_ladder_line(ladder, job), *ladder.notes, *_doubts(ladder, job)):
             on_line(line)
+
+
+def _unknown(ladder: Ladder, sampled: Sampled) -> Sampled:
+    """Leave out what a person or labelled history answers: that says nothing of any model."""
+    (*_, last) = ladder.job.paid
+    places = np.flatnonzero(~ladder.asking[last.source].cache.look_up(sampled.batch, count=False).given)
+    return Sampled(batch=sampled.batch.at(places), kept=sampled.kept[places], truth=sampled.truth[places])
 
 
 def _sampled(job: Job, sample: pl.DataFrame) -> Sampled:
@@ -148,7 +151,7 @@ def _prices(ladder: Ladder, rung: Local | Paid, sampled: Sampled, measured_s: fl
     mean = Usage(input=round(survey.n_input_tokens / n_requests), output=round(survey.n_output_tokens / n_requests))
     counts = asking.pool.counts
     n_sent = sum(counts.outcomes.values())
-    reply_s = counts.reply_s / n_sent if n_sent else _UNTIMED_S
+    reply_s = counts.reply_s / n_sent if n_sent else rung.usual_s or _UNTIMED_S
     return n_requests * rung.price.cost(mean) / n, reply_s * n_requests / n / ladder.job.config.ask.threads
 
 
@@ -163,6 +166,23 @@ def _wants_tuning(job: Job, paid: Paid) -> bool:
     return settings.tune == "on" or (job.plan is not None and paid.source in job.plan.tunes)
 
 
+def _tuned(ladder: Ladder, paid: Paid, sampled: Sampled) -> str:
+    """Tune a model's packs and remember the size; what a budget or a deadline cut short proves nothing."""
+    asking, settings = ladder.asking[paid.source], ladder.job.config.pack
+    if len(sampled.truth) < settings.sample:
+        return (
+            f"{paid.source}: {len(sampled.truth):,} reviews are too few to tune packs, which takes {settings.sample:,}"
+        )
+    found = tune(ladder, paid, sampled)
+    if asking.pool.is_late or asking.pool.counts.n_over_budget:
+        asking.use_packs_of(settings.size)
+        return f"{paid.source}: tuning its packs was cut short; they hold about {settings.size} reviews"
+    asking.tuning = found
+    if paid.tunings is not None:
+        paid.tunings.put(paid.digest, found)
+    return _packs_line(paid.source, found)
+
+
 def tune(ladder: Ladder, paid: Paid, sampled: Sampled) -> PackTuning:
     """Ask a sample singly, then in packs, and set the size of the model's packs.
 
@@ -172,10 +192,7 @@ def tune(ladder: Ladder, paid: Paid, sampled: Sampled) -> PackTuning:
 
     def ask(size: int) -> U8:
         asking.use_packs_of(size)
-        if size == 1:
-            said[size] = ladder.known_or_said_by(paid, sampled.batch, sampled.kept)
-        else:
-            said[size] = ladder.said_by(paid, sampled.batch, sampled.kept)
+        said[size] = alone(ladder, paid, sampled) if size == 1 else ladder.said_by(paid, sampled.batch, sampled.kept)
         ladder.bought.buy(paid.source, sampled.batch, said[size])
         return said[size].label
 
@@ -191,7 +208,7 @@ def tune(ladder: Ladder, paid: Paid, sampled: Sampled) -> PackTuning:
     )
     asking.use_packs_of(found.size)
     best = said.get(found.size, said[1])
-    answered = np.flatnonzero(best.label != NO_LABEL)
+    answered = np.flatnonzero((best.label != NO_LABEL) & (best.source == job.sources.index(paid.source)))
     ladder.bought.hold(paid.source, sampled.batch.at(answered), best.at(answered))
     asking.keep(sampled.batch.at(answered), sampled.kept[answered], best.at(answered))
     return found
@@ -221,6 +238,30 @@ def _ladder_line(ladder: Ladder, job: Job) -> str:
         f"strategy {job.config.ladder.strategy}, calibrated on {n:,} reviews against {ladder.tally.reference}, not "
         f"certified; answers that stay: {', '.join(parts)}"
     )
+
+
+def alone(ladder: Ladder, paid: Paid, sampled: Sampled) -> Fresh:
+    """Ask a model the sample, one review a request; what it answered to the same text before is not asked again."""
+    found = ladder.asking[paid.source].cache.look_up(sampled.batch, count=False)
+    is_own = (found.tier > 0) & ~found.similar
+    known, missing = np.flatnonzero(is_own), np.flatnonzero(~is_own)
+    draft = Draft(len(is_own), has_rest=bool(ladder.job.task.others))
+    draft.take(known, known_answers(found, known))
+    draft.take(missing, ladder.said_by(paid, sampled.batch.at(missing), sampled.kept[missing]))
+    return draft.fresh(has_notes=True)
+
+
+def _doubts(ladder: Ladder, job: Job) -> Iterator[str]:
+    """Warn where the table's own labels say that a cheaper rung is better than the top."""
+    shares = [found.agreement for found in ladder.tally.thresholds if found is not None and found.agreement is not None]
+    if not shares or not ladder.tally.reference.startswith("column:"):
+        return
+    best = max(range(len(shares)), key=lambda at: shares[at])
+    if shares[best] > shares[-1]:
+        yield (
+            f"{job.rungs[-1].source} agrees with {ladder.tally.reference} on {100 * shares[-1]:.1f} % of the sample, "
+            f"{job.rungs[best].source} on {100 * shares[best]:.1f} %: check the label column and the order of --models"
+        )
 
 
 def _packs_line(name: str, found: PackTuning) -> str:

@@ -92,8 +92,9 @@ class Paid:
     `cache` holds its answers, `singly` those to requests of one review, where packs are tuned; `tuning` is what was
     found of packs before, under `digest`, which names the model, its prompt and the task. `refusals` are the texts that
     never worked before, left alone unless `retries` says otherwise; `is_stopping` turns true when the run is to end
-    early; `on_asked` is told how many questions are done. `gpus` are watched where the model computes on this machine,
-    and bound its packs where it computes in this process; `no_gpus` says why there are none.
+    early; `on_asked` is told how many questions are done; `usual_s` is how long its requests took in earlier runs.
+    `gpus` are watched where the model computes on this machine, and bound its packs where it computes in this process;
+    `no_gpus` says why there are none.
 
     Raises:
         UsageError: the model has the name of another source.
@@ -114,6 +115,7 @@ class Paid:
     is_stopping: Callable[[], bool]
     on_asked: OnAsked
     alerts: Callable[[], Sequence[Alert]]
+    usual_s: float | None = None
     gpus: Gpus | None = None
     no_gpus: str = ""
 

@@ -110,14 +110,16 @@ class Ladder:
 
     # --- what is known ---------------------------------------------------------------------------------------------
 
-    def look_up(self, batch: Batch, level: U8, *, count: bool) -> Found:
-        """Look up what the archive knows that would stay: of the top rung first, then of those below it."""
-        found = self._find(self.job.rungs[-1], batch, count=count)
-        if not self.job.is_ladder:
-            return found
+    def look_up(self, batch: Batch, level: U8, *, count: bool) -> tuple[Found, I64]:
+        """Look up what the archive knows that would stay: of the top rung first, then of those below it.
+
+        Returns:
+            What is known, and the rung of each answer, int64 (n,).
+        """
         rungs = self.job.rungs
-        if count and len(rungs) > 1:
-            self.tally.see(level)
+        found, of = self._find(rungs[-1], batch, count=count), np.full(len(batch.form), len(rungs) - 1, np.int64)
+        if not self.job.is_ladder:
+            return found, of
         known = found.given
         if isinstance(rungs[-1], Paid):
             known = known | self._stays(len(rungs) - 1, level, found)
@@ -129,7 +131,8 @@ class Ladder:
             below = self._find(rung, batch.at(missing), count=count)
             stays = np.flatnonzero(self._stays(at, level[missing], below))
             _put(found, missing[stays], below, stays)
-        return found
+            of[missing[stays]] = at
+        return found, of
 
     def _find(self, rung: Local | Paid, batch: Batch, *, count: bool) -> Found:
         """Look up what is known of a rung's answers; what the sample bought of it too."""
@@ -190,7 +193,8 @@ class Ladder:
         label = np.full((n, len(job.rungs)), NO_LABEL, np.uint8)
         confidence = np.full((n, len(job.rungs)), np.nan, np.float32)
         asked = np.zeros((n, len(job.rungs)), np.bool_)
-        said_so_far = Said(rungs=job.rungs, label=label, confidence=confidence, asked=asked)
+        rest: dict[int, pl.Series] = {}
+        said_so_far = Said(rungs=job.rungs, label=label, confidence=confidence, asked=asked, rest=rest)
         for at, rung in enumerate(job.rungs):
             here = np.flatnonzero(open_ & (self._entry(level) <= at))
             if not len(here) or not self.policy.used[at]:
@@ -198,6 +202,8 @@ class Ladder:
             started = time.perf_counter()
             said = self.known_or_said_by(rung, batch.at(here), kept[here])
             label[here, at], confidence[here, at], asked[here, at] = said.label, said.confidence, True
+            if said.rest is not None and job.voters:
+                rest[at] = pl.repeat("", n, dtype=pl.String, eager=True).scatter(here, said.rest)
             stays = self._take(draft, here, said) & self._is_sure(at, said.confidence)
             open_[here[stays]] = False
             seconds = time.perf_counter() - started
@@ -207,20 +213,27 @@ class Ladder:
                 draft, np.flatnonzero(open_), batch, kept, said_so_far, job.voters, self.known_or_said_by
             )
             self.tally.voted(result, usd)
-        self._ask_who_costs_nothing(draft, batch, kept)
-        rest_usd = self.bought.rest_usd(batch)
-        if rest_usd is not None:
-            draft.pay(np.arange(n), rest_usd)
+        self._fall_back(draft, batch, kept)
+        self.tally.n_fallen_back += int(draft.note.str.starts_with(_UNSURE).sum())
         self.tally.learn(label, confidence)
         return draft.fresh(has_notes=True)
 
-    def _ask_who_costs_nothing(self, draft: Draft, batch: Batch, kept: pl.DataFrame) -> None:
-        """Let the local rung answer what the others left, with a note: better than nothing, and never archived."""
-        (first, *_), left = self.job.rungs, np.flatnonzero(draft.label == NO_LABEL)
-        if isinstance(first, Local) and len(left):
+    def _fall_back(self, draft: Draft, batch: Batch, kept: pl.DataFrame) -> None:
+        """Give what stayed unanswered an answer that costs nothing, known or local, with a note."""
+        for at in range(len(self.job.rungs) - 1, -1, -1):
+            rung, left = self.job.rungs[at], np.flatnonzero(draft.label == NO_LABEL)
+            if not len(left):
+                return
             why = _UNSURE + draft.note.gather(left).fill_null(_NO_REASON)
-            draft.take(left, self.said_by(first, batch.at(left), kept[left]))
-            draft.note = draft.note.scatter(left, why)
+            if isinstance(rung, Local):
+                said, has = self.said_by(rung, batch.at(left), kept[left]), np.arange(len(left))
+                self.tally.fell_back(at, len(left))
+            else:
+                found = self._find(rung, batch.at(left), count=False)
+                has = np.flatnonzero(found.tier > 0)
+                said = self.known(found, has, batch.at(left), [rung])
+            draft.take(left[has], said)
+            draft.note = draft.note.scatter(left[has], why.gather(has))
 
     @staticmethod
     def _take(draft: Draft, here: I64, said: Fresh) -> Flags:

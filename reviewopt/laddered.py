@@ -49,6 +49,7 @@ class Tally:
         self._n_by_level = np.zeros(len(LEVELS), np.int64)
         self._n_voted = self._n_disagreed = self._n_tied = 0
         self.vote_usd = Decimal(0)
+        self.n_fallen_back = 0
 
     def see(self, level: npt.NDArray[np.uint8]) -> None:
         """Count questions by how complex they are."""
@@ -68,6 +69,11 @@ class Tally:
             if rung.source == source:
                 tally.n_answered += 1
                 tally.n_stayed += 1
+
+    def fell_back(self, at: int, n: int) -> None:
+        """Count answers of a rung that stand in for those above, which gave none."""
+        self.rungs[at].n_answered += n
+        self.rungs[at].n_stayed += n
 
     def learn(self, label: npt.NDArray[np.uint8], confidence: npt.NDArray[np.float32]) -> None:
         """Set each rung's answers beside the next answer above, (n, n_rungs) each."""
@@ -108,6 +114,7 @@ class Tally:
             tolerance=self.tolerance,
             n_by_level=dict(zip(LEVELS, self._n_by_level.tolist(), strict=True)),
             rungs=tuple(self._rung(at, policy, asking) for at in range(len(job.rungs))),
+            n_fallen_back=self.n_fallen_back,
             replans=tuple(self.replans),
             ensemble=ensemble if job.voters else None,
         )

@@ -111,6 +111,7 @@ class Ledger:
         n_asked = self.n_rows - self._by_source["empty"]
         n_reused = sum(self._by_source[name] for name in _SAVING)
         n_hits = sum(self._by_source[name] for name in ("l1", "l2", "l3"))
+        n_looked_up = self._answering.n_looked_up if job.paid else job.cache.n_looked_up
         return Run(
             schema_version=record.SCHEMA_VERSION,
             run_id=job.recorder.run_id,
@@ -131,7 +132,7 @@ class Ledger:
             scope="isolated" if job.isolated else "shared",
             n_rows=self.n_rows,
             n_questions=self._n_questions,
-            n_looked_up=job.cache.n_looked_up,
+            n_looked_up=n_looked_up,
             n_given=job.cache.n_given,
             n_near_without_language=job.sharing.n_untold,
             n_outside_languages=self._n_outside,
@@ -139,7 +140,7 @@ class Ledger:
             n_by_label=dict(self._by_label),
             groups=self._groups,
             reuse_rate=n_reused / n_asked if n_asked else None,
-            hit_rate=n_hits / job.cache.n_looked_up if job.cache.n_looked_up else None,
+            hit_rate=n_hits / n_looked_up if n_looked_up else None,
             stage_s={name: round(seconds, 6) for name, seconds in job.recorder.stage_s.items()},
             wall_s=wall_s,
             cpu_s=time.process_time(),

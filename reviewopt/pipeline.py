@@ -109,7 +109,7 @@ def survey(job: Job, on_progress: OnProgress) -> Surveyed:
             total.add(asked, by_source, reached, n_bytes=answering.text_bytes(chunk.reviews, asked))
             total.draw(chunk.reviews, form, asked.new_rows)
             on_progress(total.n_rows, job.table.n_rows, job.recorder.wall_s)
-        total.n_unsampled = answering.n_unsampled(total.sample)
+        total.sampling = answering.sampling(total.sample)
         total.overhead_tokens = {name: asking.form.tokens for name, asking in answering.ladder.asking.items()}
         if answering.naive is not None:
             total.naive_usd = answering.naive.usd(total.n_asking_rows, total.n_bytes)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
+from reviewopt.asking import Survey
 from reviewopt.budget import History
 from reviewopt.data import Usage
 from reviewopt.job import Paid
@@ -25,6 +26,9 @@ _AGAIN: Final = 1.05
 # How long a request takes where none was ever timed: hosted models answer a pack in one to several seconds.
 _UNTIMED_S: Final = (0.5, 2.0, 10.0)
 _TIMED: Final = (0.7, 1.6)
+_NO_SAMPLE: Final = Survey(
+    n_questions=0, n_refused=0, n_requests=0, n_input_tokens=0, n_output_tokens=0.0, n_body_bytes=0
+)
 # Sizes of packs that finding the best one usually tries.
 _TUNING_STEPS: Final = 3
 
@@ -40,8 +44,9 @@ class Known:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """Requests of one model, and the tokens of all of them together."""
+    """Questions and requests of one model, and the tokens of all of them together."""
 
+    asked: Range
     requests: Range
     input: Range
     output: Range
@@ -62,12 +67,11 @@ def make(
     rungs, seconds = [], []
     for one in models:
         total = surveyed.models.get(one.paid.source, Total())
-        total = _with_sample(total, surveyed.n_unsampled.get(one.paid.source, 0))
-        tokens = _expected(total, one, n_sample, surveyed.overhead_tokens.get(one.paid.source, 0))
+        tokens = _expected(total, one, n_sample, surveyed)
         rungs.append(
             RungPlan(
                 name=one.paid.source,
-                n_asked=Range(low=total.low, expected=total.expected, high=total.high),
+                n_asked=tokens.asked,
                 n_requests=tokens.requests,
                 input_tokens=tokens.input,
                 output_tokens=tokens.output,
@@ -115,34 +119,35 @@ def prices_of(total: Total, known: Known, overhead_tokens: int) -> tuple[Decimal
     return single, n_requests * known.paid.price.cost(Usage(input=round(inward), output=round(outward))) / n
 
 
-def _with_sample(total: Total, n_sample: int) -> Total:
-    """Count the sample, which every rung answers, whoever answers the other questions."""
-    if not n_sample:
-        return total
-    others = max(0.0, 1 - n_sample / max(total.n_questions, n_sample))
-    low, expected, high = (n_sample + others * part for part in (total.low, total.expected, total.high))
-    return replace(total, low=low, expected=expected, high=high)
-
-
-def _expected(total: Total, known: Known, n_sample: int, overhead_tokens: int) -> Expected:
-    """Work out the requests and tokens for the questions that reach a model, and for tuning its packs."""
-    history, n = known.history, max(1, total.n_questions)
-    asked = (total.low, total.expected, total.high)
-    inward, outward = float(total.n_input_tokens), total.n_output_tokens
+def _expected(total: Total, known: Known, n_sample: int, surveyed: Surveyed) -> Expected:
+    """Work out the requests and tokens: of the sample, which every rung answers, of what reaches it, of tuning."""
+    history, source = known.history, known.paid.source
     around_in, around_out = (_INPUT, _OUTPUT) if history is None else (_KNOWN, _KNOWN)
-    if history is not None:
-        outward = history.output_tokens_a_review * total.n_questions
-        if history.input_tokens_a_byte is not None:
-            inward = history.input_tokens_a_byte * total.n_body_bytes
+    n, sample = max(1, total.n_questions), surveyed.sampling.get(source, _NO_SAMPLE)
+    others = 1 - sample.n_questions / max(n, sample.n_questions)
+    asked = [others * part / n for part in (total.low, total.expected, total.high)]
+    inward, outward = _tokens(total, history)
     more = min(n_sample, total.n_questions) if known.tunes else 0
-    tuning_in = more * (overhead_tokens + (1 + _TUNING_STEPS) * inward / n)
-    tuning_out = more * (1 + _TUNING_STEPS) * outward / n
-    tuning_requests = more * (1 + _TUNING_STEPS * total.n_requests / n)
+    sample_in, sample_out = _tokens(sample, history)
+    fixed_in = sample_in + more * (surveyed.overhead_tokens.get(source, 0) + (1 + _TUNING_STEPS) * inward / n)
+    fixed_out = sample_out + more * (1 + _TUNING_STEPS) * outward / n
+    fixed_requests = sample.n_requests + more * (1 + _TUNING_STEPS * total.n_requests / n)
     return Expected(
-        requests=_around([part / n * total.n_requests + tuning_requests for part in asked], (1.0, 1.0), 1.0),
-        input=_around([part / n * inward + tuning_in for part in asked], around_in, _AGAIN),
-        output=_around([part / n * outward + tuning_out for part in asked], around_out, _AGAIN),
+        asked=_around([part * n + sample.n_questions for part in asked], (1.0, 1.0), 1.0),
+        requests=_around([part * total.n_requests + fixed_requests for part in asked], (1.0, 1.0), 1.0),
+        input=_around([part * inward + fixed_in for part in asked], around_in, _AGAIN),
+        output=_around([part * outward + fixed_out for part in asked], around_out, _AGAIN),
     )
+
+
+def _tokens(counted: Total | Survey, history: History | None) -> tuple[float, float]:
+    """Return the tokens in and out of what was counted, as earlier requests had them where there were any."""
+    inward, outward = float(counted.n_input_tokens), counted.n_output_tokens
+    if history is None:
+        return inward, outward
+    if history.input_tokens_a_byte is not None:
+        inward = history.input_tokens_a_byte * counted.n_body_bytes
+    return inward, history.output_tokens_a_review * counted.n_questions
 
 
 def _around(values: Sequence[float], factors: tuple[float, float], more: float) -> Range:

@@ -141,6 +141,7 @@ class PackTuning(Frozen, frozen=True, kw_only=True):
     size: int
     reference: str
     most_loss: float
+    n_sampled: int
     steps: tuple[PackStep, ...]
     is_remembered: bool
 
@@ -222,8 +223,9 @@ class EnsembleRecord(Frozen, frozen=True, kw_only=True):
 class LadderRecord(Frozen, frozen=True, kw_only=True):
     """How several models shared the questions; nothing here is certified.
 
-    `reference` is what the thresholds were calibrated against; `n_by_level` counts questions by complexity; `replans`
-    says what the adaptive strategy changed, and why.
+    `reference` is what the thresholds were calibrated against; `n_by_level` counts questions by complexity; so many
+    questions as `n_fallen_back` kept the answer of a cheaper model, because a better one gave none; `replans` says what
+    the adaptive strategy changed, and why.
     """
 
     strategy: str
@@ -232,6 +234,7 @@ class LadderRecord(Frozen, frozen=True, kw_only=True):
     tolerance: float
     n_by_level: dict[str, int]
     rungs: tuple[RungRecord, ...]
+    n_fallen_back: int
     replans: tuple[str, ...]
     ensemble: EnsembleRecord | None
 

@@ -63,7 +63,7 @@ class Surveyed:
         self.models: dict[str, Total] = {}
         self.naive_usd = Decimal(0)
         self.overhead_tokens: dict[str, int] = {}  # of a request, beside its reviews
-        self.n_unsampled: dict[str, int] = {}  # of the sample, what each rung would be asked
+        self.sampling: dict[str, Survey] = {}  # of the sample, what each rung would be asked
         self.sample = pl.DataFrame(schema=_SAMPLE_SCHEMA)
         self._n_sample = n_sample
 

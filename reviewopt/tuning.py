@@ -182,7 +182,14 @@ def search(
                 found = size
         else:
             found = next(filter(passes, _halves(first)), 1)
-    return PackTuning(size=found, reference=reference, most_loss=most_loss, steps=tuple(steps), is_remembered=False)
+    return PackTuning(
+        size=found,
+        reference=reference,
+        most_loss=most_loss,
+        n_sampled=len(single),
+        steps=tuple(steps),
+        is_remembered=False,
+    )
 
 
 def worth_it(

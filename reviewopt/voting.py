@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
@@ -31,6 +31,7 @@ class Said:
     label: npt.NDArray[np.uint8]
     confidence: npt.NDArray[np.float32]
     asked: npt.NDArray[np.bool_]
+    rest: Mapping[int, pl.Series]
 
 
 def decide(
@@ -57,10 +58,12 @@ def decide(
     for at, voter in enumerate(voters):
         asks = np.ones(len(unsure), np.bool_)
         rung = next((place for place, one in enumerate(said.rungs) if one is voter), None)
-        if rung is not None and draft.rest is None:
+        if rung is not None:
             votes[:, at], sure[:, at] = said.label[unsure, rung], said.confidence[unsure, rung]
             asks = ~said.asked[unsure, rung]
         places, also = np.flatnonzero(asks), pl.repeat("", len(unsure), dtype=pl.String, eager=True)
+        if rung is not None and rung in said.rest:
+            also = said.rest[rung].gather(unsure)
         if len(places):
             here = unsure[places]
             answers = ask(voter, batch.at(here), kept[here])

@@ -203,11 +203,11 @@ def test_a_spent_budget_keeps_the_answers_of_cheaper_models_and_exits_4(
     spent_usd = float(json.loads(whole.stdout)["run"]["asked"]["spent_usd"])
     done = reviewopt("process", table, "-o", "out.parquet", *flags, "--home", "poor", "--budget", f"{0.7 * spent_usd}")
     assert done.returncode == 4, done.stderr
-    assert "keep the answer of a cheaper model" in " ".join(done.stderr.split())
+    assert "texts have the answer of a cheaper model" in " ".join(done.stderr.split())
     run, out = json.loads(done.stdout)["run"], pl.read_parquet(tmp_path / "out.parquet")
     assert out["sentiment"].null_count() == run["n_by_source"]["failed"] == 0
     kept = out.filter(pl.col("sentiment_note").is_not_null())
-    assert kept.height == run["asked"]["n_over_budget"] > 0
+    assert kept.height == run["ladder"]["n_fallen_back"] > 0
     assert set(kept["sentiment_source"].to_list()) == {"local"}
     assert kept["sentiment_note"].str.starts_with("unsure, and a better model gave no answer: the budget").all()
     again = reviewopt("process", table, "-o", "again.parquet", *flags, "--home", "poor")

@@ -179,7 +179,7 @@ def test_performance_asks_one_rung_alone(tmp_path: Path) -> None:
     _, out = run_ladder(tmp_path, [good, top], {"ladder.strategy": "performance"}, n=200, n_sample=60, with_local=False)
     assert len(asked(top)) == 60, "the sample alone"
     counts = dict(out["sentiment_source"].value_counts().iter_rows())
-    assert counts == {"strong": 60, "good": 140}
+    assert counts == {"good": 200}
 
 
 # --- the vote ---------------------------------------------------------------------------------------------------------

@@ -261,7 +261,9 @@ def test_tuning_never_pays_where_asking_costs_nothing() -> None:
 
 
 def made(size: int = 50) -> PackTuning:
-    return PackTuning(size=size, reference="gpt", most_loss=0.03, steps=(step(3, 1),), is_remembered=False)
+    return PackTuning(
+        size=size, reference="gpt", most_loss=0.03, n_sampled=200, steps=(step(3, 1),), is_remembered=False
+    )
 
 
 def test_a_tuning_is_remembered_exactly(tmp_path: Path) -> None:

@@ -156,6 +156,7 @@ class Models:
         gpus, no_gpus = _gpus(model)
         key = _model_key(config, model)
         of_task = digest(canonical(key.context(task, scope="", tenant=None)))
+        known = budget.history(home.path / budget.FOLDER, model=model.model, endpoint=model.endpoint, task=of_task)
         tunes = config.pack.tune != "off" and not config.pack.fixed
         return Paid(
             model=model,
@@ -173,14 +174,16 @@ class Models:
             is_stopping=self._is_stopping,
             on_asked=self._on_asked,
             alerts=lambda: self._alerts.fired,
+            usual_s=None if known is None else known.mean_s,
             gpus=gpus,
             no_gpus=no_gpus,
         )
 
     def _tuning(self, of_task: str) -> PackTuning | None:
-        """Return the size of packs that was found before, for as small a loss as is allowed now."""
-        found = None if self._tunings is None else self._tunings.get(of_task)
-        return found if found is not None and found.most_loss == self._config.pack.most_loss else None
+        """Return the size of packs that was found before, for the loss that is allowed now and as large a sample."""
+        found, settings = None if self._tunings is None else self._tunings.get(of_task), self._config.pack
+        is_enough = found is not None and found.most_loss == settings.most_loss and found.n_sampled >= settings.sample
+        return found if is_enough else None
 
     def _purse(self, model: Model, of_task: str) -> Purse:
         config = self._config

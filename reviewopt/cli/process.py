@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from reviewopt import config, report, runs, write
-from reviewopt.cli import processing
+from reviewopt.cli import opening_paid, processing
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 from reviewopt.cli.processing import Choices
 from reviewopt.config import Setting
@@ -205,12 +205,15 @@ def command(
         return
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
-    is_paid = bool(merged.ask.model or merged.ladder.models or merged.ladder.ensemble)
+    named = opening_paid.named(merged, settings)
+    is_paid = bool(named.rungs or named.voters)
     if not is_paid and (naive or dry_run or budget is not None or deadline is not None):
         raise UsageError("--naive, --dry-run, --budget and --deadline are about asking a model: name it with --model")
-    if strategy is not None and not merged.ladder.models:
+    if strategy is not None and not named.is_ladder:
         raise UsageError("--strategy is about a ladder of models: name them from cheap to dear with --models A,B")
-    if naive and (merged.ladder.models or merged.ladder.ensemble):
+    if not is_paid and tune_packs:
+        raise UsageError("--tune-packs is about asking a model: name it with --model")
+    if naive and (named.is_ladder or named.voters):
         raise UsageError("--naive asks one model: name it with --model")
     choices = Choices(
         tables=tuple(tables), output=output, force=force, home=runs.home_folder(home), stdin_format=stdin_format,

@@ -79,6 +79,18 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
             return pipeline.process(job, progress, notes.add)
 
 
+def _left(run: Run) -> str:
+    """Say what a run that ended early left."""
+    n_failed, n_lower = run.n_by_source["failed"], _n_fallen_back(run)
+    failed = f"{n_failed:,} reviews stayed unanswered, the others are in {run.output}"
+    lower = f"{n_lower:,} texts have the answer of a cheaper model, as their note says"
+    return ", and ".join([failed] * bool(n_failed) + [lower] * bool(n_lower)) or f"all answers are in {run.output}"
+
+
+def _n_fallen_back(run: Run) -> int:
+    return 0 if run.ladder is None else run.ladder.n_fallen_back
+
+
 def _paced(config: Config, settings: tuple[Setting, ...]) -> Config:
     """Give a strategy that hurries more requests at a time, unless the user said how many."""
     is_given = any(one.name == "ask.threads" and one.origin != "default" for one in settings)
@@ -98,17 +110,15 @@ def check_complete(run: Run, *, allow_failures: bool) -> None:
     n_failed = run.n_by_source["failed"]
     keeps = any(setting.name == "cache.archive.enabled" and setting.value for setting in run.config)
     if run.asked is not None and run.asked.n_over_budget:
-        left = f"{n_failed:,} reviews stayed unanswered, the others are in {run.output}"
-        if not n_failed:
-            left = f"{run.asked.n_over_budget:,} reviews keep the answer of a cheaper model, as their note says"
         raise BudgetError(
-            f"a budget is spent: {left}; raise it and run the same command with --force: "
+            f"a budget is spent: {_left(run)}; raise it and run the same command with --force: "
             f"{'only what is missing' if keeps else 'everything'} is asked"
         )
-    if n_failed and run.asked is not None and run.asked.n_over_deadline and not allow_failures:
+    is_late = run.asked is not None and run.asked.n_over_deadline > 0
+    if is_late and (n_failed or _n_fallen_back(run)) and not allow_failures:
         raise ModelError(
-            f"the deadline was reached: {n_failed:,} reviews stayed unanswered, the others are in {run.output}; run "
-            f"the same command with --force again: {'only what is missing' if keeps else 'everything'} is asked"
+            f"the deadline was reached: {_left(run)}; run the same command with --force again: "
+            f"{'only what is missing' if keeps else 'everything'} is asked"
         )
     if n_failed and not allow_failures:
         raise ModelError(

@@ -44,11 +44,14 @@ def requests(
     ended = entries.filter(pl.col("kind") == "settle")
     named = asked.rename({"usd": "share_usd"}).drop("run_id", "model", "outcome")
     joined = named.join(ended, on="reservation", how="inner", maintain_order="left")
-    last = joined.height - 1
+    # A question is asked anew of the same model only where its reply brought nothing valid; each key is a way to ask.
+    is_last = joined.select(pl.struct("model", "key").is_last_distinct()).to_series()
     made = tuple(
-        _sent(row, is_answer=is_answered and at == last) for at, row in enumerate(joined.iter_rows(named=True))
+        _sent(row, is_answer=is_answered and last)
+        for row, last in zip(joined.iter_rows(named=True), is_last, strict=True)
     )
-    return made, asked["key"].n_unique() > 1
+    n_keys = asked.group_by("model").agg(pl.col("key").n_unique())["key"].to_list()
+    return made, not of_text.height and max(n_keys, default=0) > 1
 
 
 def failure(folder: Path, review_ids: Sequence[str], note: str | None) -> Failed:

@@ -97,19 +97,25 @@ def read(body: bytes) -> Streamed:
             event = msgspec.json.decode(data, type=_Event)
         except _BAD_EVENT:
             break
-        name, usage = name or event.id, event.usage or usage
+        name = name or event.id
         if event.error is not None or kind == _ERROR:
             error = msgspec.json.decode(data) if event.error is None else event.error
             break
         for choice in event.choices or ():
-            if choice.index or choice.delta is None:  # the first choice is the only one that is asked for
+            if choice.index:  # the first choice is the only one that is asked for
+                continue
+            if isinstance(choice.finish_reason, str):
+                finish_reason = choice.finish_reason
+            if choice.delta is None:
                 continue
             is_begun = True
             content.append(text_of(choice.delta.content))
             refusal.append(text_of(choice.delta.refusal))
             logprobs.append(bytes(choice.logprobs))
-            if isinstance(choice.finish_reason, str):
-                finish_reason = choice.finish_reason
+            if content[-1] or refusal[-1]:
+                usage = None  # told before the end, it counts a part only
+        usage = event.usage or usage
+    is_whole = finish_reason is not None or (is_done and is_begun)
     return Streamed(
         content="".join(content),
         refusal="".join(refusal),
@@ -119,7 +125,7 @@ def read(body: bytes) -> Streamed:
         id=name,
         error=error,
         is_begun=is_begun,
-        is_whole=finish_reason is not None or (is_done and is_begun),
+        is_whole=is_whole,
     )
 
 

@@ -162,7 +162,7 @@ def usage_of(value: object) -> Usage | None:
     # Some endpoints count reasoning beside the output; the total tells.
     if reasoning > n_output or (reasoning and told.get("total_tokens") == n_input + n_output + reasoning):
         n_output += reasoning
-    if cached + cache_write > n_input:
+    if not n_input or cached + cache_write > n_input:  # some endpoints write zeros where they did not count
         return None
     return Usage(
         input=n_input,

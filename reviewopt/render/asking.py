@@ -77,13 +77,16 @@ def asked_lines(asked: AskRecord, plan: Plan | None) -> Iterator[str]:
     not_answered = ", ".join(
         f"{n:,} {name.replace('_', ' ')}" for name, n in asked.outcomes.items() if name != "answered"
     )
+    word = "request" if asked.n_requests == 1 else "requests"
     yield (
-        f"asked: {asked.n_requests:,} requests to {asked.endpoint}{simulated}{size}"
+        f"asked: {asked.n_requests:,} {word} to {asked.endpoint}{simulated}{size}"
         f"{f' ({not_answered})' if not_answered else ''}{again}"
     )
     tokens = asked.tokens
     cached = f", {tokens.cached:,} of them cached" if tokens.cached else ""
-    unknown = f", of it {usd(asked.no_reply_usd)} for requests without a reply" if float(asked.no_reply_usd) else ""
+    unknown = ""
+    if float(asked.no_reply_usd):
+        unknown = f", of it {usd(asked.no_reply_usd)} at the worst case, for requests whose cost no reply told"
     yield (
         f"tokens: {tokens.input:,} in{cached}, {tokens.output:,} out; spent {usd(asked.spent_usd)} at the price "
         f"{asked.price}{unknown}"

@@ -110,15 +110,16 @@ def _failure_lines(failure: Failed) -> Iterator[str]:
 
 
 def _request_lines(requests: tuple[Sent, ...]) -> Iterator[str]:
-    last, n = requests[-1], len(requests)
+    n, models = len(requests), dict.fromkeys(f"{one.model} at {one.endpoint}" for one in requests)
     whole = f"{n:,} {'request' if n == 1 else 'requests'}"
-    yield f"asked in {whole} that may have been charged, of the model {last.model} at {last.endpoint}"
+    yield f"asked in {whole} that may have been charged, of {' and '.join(models)}"
     for number, one in enumerate(requests, 1):
         outcome = one.outcome.replace("_", " ")
         if one.outcome == "answered" and not one.is_answer:
             outcome = "answered, but nothing valid for this review"
         size = "this review alone" if one.n_reviews == 1 else f"{one.n_reviews:,} reviews"
-        yield f"  {number}. {one.settled_at}: {outcome} after {one.seconds:.2f} s; {size}; {_tokens(one)}"
+        asked = f" {one.model}" if len(models) > 1 else ""
+        yield f"  {number}. {one.settled_at}:{asked} {outcome} after {one.seconds:.2f} s; {size}; {_tokens(one)}"
         share = "" if one.n_reviews == 1 else f", this review's share {usd(one.share_usd)}"
         yield f"     cost {usd(one.cost_usd)}{share}; request id {one.request_id or 'not told'}"
 

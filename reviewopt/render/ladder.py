@@ -13,17 +13,16 @@ from reviewopt.render.parts import UNKNOWN, percent, plain, table, usd
 def show_ladder(console: Console, ladder: LadderRecord) -> None:
     """Print what each rung did, and that nothing of it is certified."""
     title = f"ladder, strategy {ladder.strategy}"
-    made = table("rung", "stays from", "answered", "stayed", "climbed", "requests", "USD", "agrees", title=title)
+    made = table("rung", "stays from", "stayed", "climbed", "requests", "USD", "agrees", title=title)
     for rung in ladder.rungs:
         made.add_row(
             plain(rung.name),
             _threshold(rung),
-            f"{rung.n_answered:,}",
             f"{rung.n_stayed:,}",
             f"{rung.n_climbed:,}",
             f"{rung.n_requests:,}",
             usd(rung.spent_usd),
-            "the reference" if rung.name == ladder.reference else _agreement(rung),
+            "reference" if rung.name == ladder.reference else _agreement(rung),
         )
     console.print(made)
     for line in _lines(ladder):
@@ -53,6 +52,8 @@ def _lines(ladder: LadderRecord) -> Iterator[str]:
     for rung in ladder.rungs:
         if rung.packs is not None:
             yield packs_line(rung.packs, of=rung.name)
+    if ladder.n_fallen_back:
+        yield f"{ladder.n_fallen_back:,} texts have the answer of a cheaper model, because a better one gave none"
     yield from ladder.replans
     vote = ladder.ensemble
     if vote is not None:

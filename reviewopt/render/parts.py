@@ -34,6 +34,8 @@ def percent(share: float) -> str:
 def usd(amount: str) -> str:
     """Return an amount with as many digits as it needs to be told from nothing."""
     value = Decimal(amount)
+    if value < 0:
+        return f"-{usd(f'{-value:f}')}"
     if value >= 1 or not value:
         return f"${value:,.2f}"
     return f"${value:.3g}" if value >= Decimal("0.001") else f"${value:.2g}"

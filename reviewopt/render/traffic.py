@@ -40,7 +40,8 @@ def _health(one: EndpointHealth) -> str:
         "failed": one.n_failed,
         "rate limited": one.n_rate_limited,
     }
-    said = [f"{one.n_requests:,} requests", *(f"{n:,} {words}" for words, n in counts.items() if n)]
+    word = "request" if one.n_requests == 1 else "requests"
+    said = [f"{one.n_requests:,} {word}", *(f"{n:,} {words}" for words, n in counts.items() if n)]
     if one.n_cooldowns:
         said.append(f"left alone {one.n_cooldowns} time{'' if one.n_cooldowns == 1 else 's'}")
     if one.mean_s is not None:

@@ -197,3 +197,15 @@ def test_half_a_bare_label_is_no_answer(label: str) -> None:
 def test_no_stream_is_too_odd_to_be_read(body: bytes) -> None:
     found = events.read(body)
     assert found.is_begun or not found.content
+
+
+def test_a_usage_that_content_follows_counts_a_part_only_and_is_not_believed() -> None:
+    early = {"id": "chatcmpl-1", "choices": [], "usage": USAGE}
+    read = events.read(stream(event("K7:pos\n"), early, event("K8:neg\n"), event(finish="stop"), "data: [DONE]"))
+    assert (read.content, read.usage, read.is_whole) == ("K7:pos\nK8:neg\n", None, True)
+
+
+def test_a_finish_reason_beside_no_delta_ends_a_stream() -> None:
+    last = {"choices": [{"index": 0, "delta": None, "finish_reason": "stop"}]}
+    read = events.read(stream(event("K7:pos\n"), last))
+    assert (read.finish_reason, read.is_whole) == ("stop", True)

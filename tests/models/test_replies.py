@@ -87,3 +87,7 @@ def test_a_request_is_named_by_what_looks_like_a_name_alone(name: str) -> None:
     assert found(name, "other") == name
     assert found("a b", name) == found(f"x-{CALLER.key}", name) == name
     assert found("", 7) is None
+
+
+def test_no_input_at_all_is_a_count_that_was_not_made() -> None:
+    assert replies.usage_of({"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}) is None
