@@ -106,7 +106,7 @@ class Price:
         if self.cache_write.at(n_padded_tokens) > self.input.at(n_padded_tokens) or not self.name.startswith(_PADDED):
             return False
         cached, plain = n_padded_tokens * self.cached.at(n_padded_tokens), n_tokens * self.input.at(n_tokens)
-        return cached <= (1 - _CLEARLY) * plain
+        return plain > 0 and cached <= (1 - _CLEARLY) * plain  # what is free only takes longer for being padded
 
     def most(self, n_input_tokens: int, n_output_tokens: int) -> Decimal:
         """Return what a request can cost at most, to 1e-12 USD, rounded up.

@@ -116,7 +116,7 @@ def _request_lines(requests: tuple[Sent, ...]) -> Iterator[str]:
     for number, one in enumerate(requests, 1):
         outcome = one.outcome.replace("_", " ")
         if one.outcome == "answered" and not one.is_answer:
-            outcome = "answered, but nothing valid for this review"
+            outcome = "answered, but what counts came later"
         size = "this review alone" if one.n_reviews == 1 else f"{one.n_reviews:,} reviews"
         asked = f" {one.model}" if len(models) > 1 else ""
         yield f"  {number}. {one.settled_at}:{asked} {outcome} after {one.seconds:.2f} s; {size}; {_tokens(one)}"

@@ -114,6 +114,12 @@ def test_padding_never_pays_where_writing_costs_more_or_nobody_knows_how_the_ven
     assert not price(name="deepseek:chat, genai-prices 1").pays_to_pad(577, 1_440)
 
 
+def test_padding_never_pays_where_nothing_is_paid() -> None:
+    own = OwnPrice(input_usd=0, output_usd=0, cached_usd=0)
+    free = prices.find(ModelSettings(model="m", base_url="https://h.example", price=own), "mine")
+    assert not free.pays_to_pad(577, 1_440)
+
+
 # The requests
 
 
