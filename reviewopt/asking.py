@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -18,14 +17,15 @@ from reviewopt import pack, priority
 from reviewopt.ask.again import Done
 from reviewopt.ask.paying import Paying
 from reviewopt.ask.pool import Pool
-from reviewopt.cache.asked import Batch, Keeper, Kept
+from reviewopt.cache.asked import Batch
 from reviewopt.data import COST_DTYPE, SOURCES, Question
 from reviewopt.dedup.spread import NO_LABEL, Fresh
 from reviewopt.errors import ModelError
 from reviewopt.hardware import Guard, Watch
 from reviewopt.job import Job, Paid
+from reviewopt.keeping import Keeping
 from reviewopt.pricing import Naive, form_of, text_room
-from reviewopt.record import AskRecord, Failure, HardwareUse, Tokens
+from reviewopt.record import AskRecord, HardwareUse, Tokens
 from reviewopt.settings import parse_duration
 from reviewopt.text.complexity import complexity
 from reviewopt.text.prompt_copy import prompt_copy, shorten
@@ -93,7 +93,7 @@ class Asking:
             room=None if self._guard is None else self._guard.room,
         )
         self.n_shortened = 0
-        self._reasons: Counter[str] = Counter()
+        self._keeping = Keeping(job, paid, self.paying)
         self._n_chunks = 0
         self.form = form_of(paid.model, paid.encoding)
         self._most_review_tokens = min(job.config.prompt.most_review_tokens, text_room(paid.model))
@@ -133,10 +133,10 @@ class Asking:
         cost = [Decimal(0)] * n
         keeper = self.cache.keeper(batch, kept)
         keys = None if keeper is None else keeper.keys.hex()
-        refused = self._refused(keys)
+        refused = self._keeping.refused(keys)
         for at, reason in refused.items():
             note[at] = f"left alone, it never worked in an earlier run: {reason}"
-        self._reasons.update(note[at] or "" for at in refused)
+        self._keeping.reasons.update(note[at] or "" for at in refused)
         open_ = np.setdiff1d(np.arange(n), np.fromiter(refused, np.int64, len(refused)))
         prepared = self._unsent(open_) if self.pool.is_late else self._prepare(batch, open_, kept)
         for at in open_[prepared.shortened].tolist():
@@ -144,7 +144,7 @@ class Asking:
         self.n_shortened += int(prepared.shortened.sum())
         n_done = 0
         for done in self._asked(self._packs(prepared, open_, kept, keys)):
-            self._keep(keeper, done)
+            self._keeping.keep(self.cache, keeper, done)
             if self._watch is not None:
                 self._watch.look()
             for one in done:
@@ -182,7 +182,7 @@ class Asking:
 
     def survey(self, batch: Batch, kept: pl.DataFrame, *, skips_refused: bool = True) -> Survey:
         """Count what `answer` would ask, for nothing."""
-        refused = self._refused(self._keys(batch)) if skips_refused else {}
+        refused = self._keeping.refused(self._keys(batch)) if skips_refused else {}
         open_ = np.setdiff1d(np.arange(len(batch.form)), np.fromiter(refused, np.int64, len(refused)))
         prepared = self._prepare(batch, open_, kept)
         n_requests = sum(1 for _ in self._positions(prepared))
@@ -202,12 +202,6 @@ class Asking:
     def _keys(self, batch: Batch) -> pl.Series | None:
         keys = self.cache.keys(batch)
         return None if keys is None else keys.hex()
-
-    def _refused(self, keys: pl.Series | None) -> dict[int, str]:
-        """Return the questions that never worked before, with the reason."""
-        if self._paid.refusals is None or self._paid.retries or keys is None:
-            return {}
-        return self._paid.refusals.known(keys)
 
     def _prepare(self, batch: Batch, at: I64, kept: pl.DataFrame) -> Prepared:
         """Make the prompt's copies of the questions at `at`."""
@@ -286,62 +280,13 @@ class Asking:
             output_tokens_a_review=self._paid.model.output_tokens_a_review,
         )
 
-    # --- what is kept ----------------------------------------------------------------------------------------------
+    # --- what is kept and recorded ---------------------------------------------------------------------------------
 
     def keep(self, batch: Batch, kept: pl.DataFrame, said: Fresh) -> None:
         """Archive answers that were asked before as those to the requests that are sent now."""
         keeper = self.cache.keeper(batch, kept)
-        if keeper is None:
-            return
-        rest = [""] * len(said.label) if said.rest is None else said.rest.to_list()
-        values = zip(said.label.tolist(), said.confidence.tolist(), rest, said.cost_usd, strict=True)
-        answers = [
-            Kept(at=at, label=label, confidence=confidence, rest=more, cost_usd=usd)
-            for at, (label, confidence, more, usd) in enumerate(values)
-        ]
-        self.cache.store(keeper, answers)
-
-    def _keep(self, keeper: Keeper | None, done: list[Done]) -> None:
-        """Archive what was answered, and write down what was not."""
-        answers = [
-            Kept(
-                at=one.question.at,
-                label=one.answer.label,
-                confidence=one.answer.confidence,
-                rest=one.answer.rest,
-                cost_usd=self.paying.cost_of(one.question.at),
-            )
-            for one in done
-            if one.answer is not None
-        ]
         if keeper is not None:
-            self.cache.store(keeper, answers)
-        if self._paid.retries and self._paid.refusals is not None:
-            self._paid.refusals.forget(
-                [one.question.key for one in done if one.answer is not None and one.question.key]
-            )
-        failed = [one for one in done if one.answer is None]
-        self._reasons.update(one.reason for one in failed)
-        if failed:
-            self._job.recorder.keep_failures(
-                [
-                    Failure(
-                        review_id=one.question.review_id,
-                        tenant=one.question.tenant,
-                        reason=one.reason,
-                        n_tries=one.n_tries,
-                        is_of_text=one.is_of_text,
-                    )
-                    for one in failed
-                ]
-            )
-            lasting = [one for one in failed if one.is_of_text and one.question.key]
-            if self._paid.refusals is not None and lasting:
-                self._paid.refusals.add(
-                    [one.question.key for one in lasting],
-                    [one.reason for one in lasting],
-                    [one.n_tries for one in lasting],
-                )
+            self._keeping.again(self.cache, keeper, said)
 
     def _hardware(self) -> HardwareUse | None:
         """Return what the GPUs of this machine did; None for a model that computes elsewhere."""
@@ -375,7 +320,7 @@ class Asking:
             n_shortened=self.n_shortened,
             n_over_budget=counts.n_over_budget,
             n_over_deadline=counts.n_over_deadline,
-            failures=dict(self._reasons.most_common(_MOST_REASONS)),
+            failures=dict(self._keeping.reasons.most_common(_MOST_REASONS)),
             tokens=Tokens(
                 input=usage.input,
                 cached=usage.cached,
