@@ -65,9 +65,11 @@ def load(
     file = file or (Path(LOCAL_FILE) if Path(LOCAL_FILE).exists() else None)
     given: list[tuple[str, Any, str]] = []
     named: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     if file is not None:
         tree = _read_toml(file)
-        named = {section: _named(section, tree.pop(section, {}), file) for section in _NAMED}
+        written = {section: tree.pop(section, {}) for section in _NAMED}
+        named = {section: _named(section, tables, file) for section, tables in written.items()}
         given += [(name, value, str(file)) for name, value in _flat(tree, file)]
         _check_sections(tree, list(merged), file)
     given += list(_from_environment(os.environ if environment is None else environment, list(merged)))
@@ -77,7 +79,7 @@ def load(
             raise UsageError(f"{origin}: there is no setting {name}{_nearest(name, list(merged))}")
         merged[name] = (value, origin)
     config, settings = _build(merged, named)
-    return config, (*settings, *_named_settings(named, str(file)))
+    return config, (*settings, *_named_settings(named, written, str(file)))
 
 
 def _named(section: str, tables: Any, path: Path) -> dict[str, Any]:
@@ -113,10 +115,13 @@ def _check_names(where: str, values: Mapping[str, Any], kind: type[msgspec.Struc
         raise UsageError(f"{path}: there is no setting {where}.{wrong}{_nearest(wrong, list(kind.__struct_fields__))}")
 
 
-def _named_settings(named: Mapping[str, Any], origin: str) -> Iterator[Setting]:
+def _named_settings(named: Mapping[str, Any], written: Mapping[str, Any], file: str) -> Iterator[Setting]:
+    """Return the settings of named tables; what the file does not write is a default."""
     for section, tables in named.items():
         for name, table in tables.items():
-            for setting, value in _flat({section: {name: _numbered(msgspec.to_builtins(table))}}, Path(origin)):
+            by_hand = {one for one, _ in _flat({section: {name: _numbered(written[section][name])}}, Path(file))}
+            for setting, value in _flat({section: {name: _numbered(msgspec.to_builtins(table))}}, Path(file)):
+                origin = file if setting in by_hand else "default"
                 yield Setting(name=setting, value=_told(setting, value), origin=origin)
 
 

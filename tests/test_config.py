@@ -117,3 +117,13 @@ def test_a_broken_task_file_is_refused(tmp_path: Path, text: str) -> None:
     file.write_text(text)
     with pytest.raises(InputError, match=r"task\.toml"):
         config.load_task(str(file))
+
+
+def test_of_a_named_table_only_what_the_file_writes_comes_from_it(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text('[models.mine]\nmodel = "m"\nbase_url = "https://h.example/v1?key=secret"\nrpm = 5\n')
+    found = {one.name: one for one in config.load({}, file=file, environment={})[1]}
+    by_hand = {name for name, one in found.items() if one.origin == str(file)}
+    assert by_hand == {"models.mine.model", "models.mine.base_url", "models.mine.rpm"}
+    assert found["models.mine.kind"].origin == "default"
+    assert found["models.mine.base_url"].value == "https://h.example/v1?..."
