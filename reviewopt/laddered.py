@@ -195,7 +195,8 @@ def _sums(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
 
 
 def _traffic(parts: Sequence[Traffic]) -> Traffic:
-    endpoints: list[EndpointHealth] = [one for part in parts for one in part.endpoints]
+    # A model at one endpoint is told of by its rung: what fails over is what is worth a line of its own.
+    endpoints: list[EndpointHealth] = [one for part in parts if len(part.endpoints) > 1 for one in part.endpoints]
     return Traffic(
         endpoints=tuple(endpoints),
         sent_bytes=sum(one.sent_bytes for one in parts),

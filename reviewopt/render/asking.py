@@ -88,8 +88,8 @@ def asked_lines(asked: AskRecord, plan: Plan | None) -> Iterator[str]:
     if float(asked.no_reply_usd):
         unknown = f", of it {usd(asked.no_reply_usd)} at the worst case, for requests whose cost no reply told"
     yield (
-        f"tokens: {tokens.input:,} in{cached}, {tokens.output:,} out; spent {usd(asked.spent_usd)} at the price "
-        f"{asked.price}{unknown}"
+        f"tokens: {tokens.input:,} in{cached}, {tokens.output:,} out; spent {usd(asked.spent_usd)}{unknown} "
+        f"(price: {asked.price})"
     )
     yield from wire_lines(asked)
     if asked.packs is not None:
