@@ -209,7 +209,7 @@ class Answering:
             is_known[before.places] = False
         for at, rung in enumerate(self._job.rungs):
             here = np.flatnonzero(is_known & (sorted_.rung == at))
-            draft.take(here, self.ladder.known(found, here, sorted_.batch, [rung]))
+            draft.take(here, self.ladder.known(found, here, sorted_.batch, rung))
         if before is not None:
             draft.take(before.places, before.answers)
             draft.pay(before.spent, before.spent_usd)
@@ -225,9 +225,7 @@ class Answering:
             values[led] = values[leader[led]]
         draft.rest = None if draft.rest is None else draft.rest.scatter(led, draft.rest.gather(leader[led]))
         draft.note = draft.note.scatter(led, draft.note.gather(leader[led]))
-        rest_usd = self.ladder.bought.rest_usd(sorted_.batch)
-        if rest_usd is not None:
-            draft.pay(np.arange(n), rest_usd)
+        draft.pay(*self.ladder.bought.rest_usd(sorted_.batch))
         return draft.fresh(has_notes=bool(self._job.paid))
 
     def _asked(self, sorted_: Sorted, at: I64, reviews: pl.DataFrame, rows: I64) -> Fresh:

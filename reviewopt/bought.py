@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -24,12 +24,12 @@ class Bought:
         """`sources` are the run's, in the order of their codes."""
         self._code = {name: at for at, name in enumerate(sources)}
         self._usd: dict[str, Decimal] = {}
-        self._held: dict[tuple[str, str], tuple[int, float, str]] = {}
+        self._held: dict[str, dict[str, tuple[int, float, str]]] = {}
 
     def buy(self, source: str, batch: Batch, said: Fresh) -> None:
         """Note what a model was asked and what that cost; what it had answered in earlier runs is no purchase."""
-        for key, usd in zip(_names(batch), said.cost_usd, strict=True):
-            self._usd[key] = self._usd.get(key, Decimal(0)) + usd
+        for name, usd in zip(_names(batch), said.cost_usd, strict=True):
+            self._usd[name] = self._usd.get(name, Decimal(0)) + usd
         mine = np.flatnonzero(said.source == self._code[source])
         self.hold(source, batch.at(mine), said.at(mine))
 
@@ -37,47 +37,59 @@ class Bought:
         """Let these be the model's answers to a batch of the sample's questions."""
         rest = [""] * len(said.label) if said.rest is None else said.rest.to_list()
         answers = zip(said.label.tolist(), said.confidence.tolist(), rest, strict=True)
-        self._held |= {(key, source): held for key, held in zip(_names(batch), answers, strict=True)}
+        self._held.setdefault(source, {}).update(zip(_names(batch), answers, strict=True))
 
     def add_to(self, found: Found, source: str, batch: Batch) -> None:
         """Put what was bought of a model into a look-up, which sees of this run only what memory still holds."""
-        if not self._held:
-            return
-        names = _names(batch)
-        for at in np.flatnonzero((found.tier == 0) | ~found.given).tolist():
-            held = self._held.get((names[at], source))
-            if held is not None:
-                found.label[at], found.confidence[at], rest = held
+        held = self._held.get(source, {})
+        for at, name in _met(batch, held):
+            if not found.given[at]:
+                found.label[at], found.confidence[at], rest = held[name]
                 found.tier[at], found.similar[at] = 1, False
                 if found.rest is not None:
                     found.rest.scatter(at, rest)
 
-    def claim(self, answers: Fresh, batch: Batch, sources: Sequence[str], given: npt.NDArray[np.bool_]) -> list[str]:
-        """Name the model of each answer that was bought, the last of `sources` first; the empty string for others."""
-        if not self._held:
-            return [""] * len(answers.label)
-        return [
-            "" if is_given else next((one for one in reversed(sources) if (key, one) in self._held), "")
-            for key, is_given in zip(_names(batch), given.tolist(), strict=True)
-        ]
+    def told(self, answers: Fresh, batch: Batch, source: str, given: npt.NDArray[np.bool_]) -> tuple[Fresh, int]:
+        """Give the answers that were bought of a model its name and their cost.
 
-    def told(self, answers: Fresh, batch: Batch, sources: Sequence[str]) -> Fresh:
-        """Return the answers with the model and the cost of each that has one in `sources`."""
-        code, usd = answers.source.copy(), list(answers.cost_usd)
-        for at, (key, source) in enumerate(zip(_names(batch), sources, strict=True)):
-            if source:
-                code[at], usd[at] = self._code[source], usd[at] + self._usd.pop(key, Decimal(0))
-        return replace(answers, source=code, cost_usd=pl.Series("cost_usd", usd, COST_DTYPE))
+        Args:
+            answers: what a look-up found of the model, (n,).
+            batch: the questions.
+            source: the model.
+            given: bool (n,), what a person or labelled history said.
 
-    def rest_usd(self, batch: Batch) -> pl.Series | None:
-        """Return what the questions have cost and no answer was charged; None where nothing is left of the sample."""
-        if not self._usd:
-            return None
-        return pl.Series("cost_usd", [self._usd.pop(key, Decimal(0)) for key in _names(batch)], COST_DTYPE)
+        Returns:
+            The answers, and how many of them were bought.
+        """
+        met = [(at, name) for at, name in _met(batch, self._held.get(source, {})) if not given[at]]
+        if not met:
+            return answers, 0
+        places, code = np.array([at for at, _ in met], np.int64), answers.source.copy()
+        code[places] = self._code[source]
+        usd = (answers.cost_usd.gather(places) + self._charged(met)).cast(COST_DTYPE)
+        return replace(answers, source=code, cost_usd=answers.cost_usd.scatter(places, usd)), len(met)
+
+    def rest_usd(self, batch: Batch) -> tuple[I64, pl.Series]:
+        """Return the questions, int64 (n_left,), that have cost what no answer was charged, and that in USD."""
+        met = _met(batch, self._usd)
+        return np.array([at for at, _ in met], np.int64), self._charged(met)
+
+    def _charged(self, met: Sequence[tuple[int, str]]) -> pl.Series:
+        """Take what questions have cost from what is still to be charged, (n_met,)."""
+        return pl.Series("cost_usd", [self._usd.pop(name, Decimal(0)) for _, name in met], COST_DTYPE)
 
 
-def _names(batch: Batch) -> list[str]:
-    """Name each question of a batch: its normal form, and its tenant where tenants share nothing."""
+def _met(batch: Batch, known: Collection[str]) -> list[tuple[int, str]]:
+    """Return the places of a batch whose questions are among the few that are known, with their names."""
+    if not known:
+        return []
+    names = _names(batch)
+    places = names.is_in(pl.Series(list(known), dtype=pl.String)).arg_true()
+    return list(zip(places.to_list(), names.gather(places).to_list(), strict=True))
+
+
+def _names(batch: Batch) -> pl.Series:
+    """Name each question of a batch, String (n,): its normal form, and its tenant where tenants share nothing."""
     if batch.tenant is None:
-        return batch.form.to_list()
-    return [f"{tenant}\n{form}" for tenant, form in zip(batch.tenant, batch.form, strict=True)]
+        return batch.form
+    return pl.select(pl.concat_str(batch.tenant.fill_null(""), batch.form, separator="\n")).to_series()

@@ -231,7 +231,7 @@ class Ladder:
             else:
                 found = self._find(rung, batch.at(left), count=False)
                 has = np.flatnonzero(found.tier > 0)
-                said = self.known(found, has, batch.at(left), [rung])
+                said = self.known(found, has, batch.at(left), rung)
             draft.take(left[has], said)
             draft.note = draft.note.scatter(left[has], why.gather(has))
 
@@ -255,7 +255,7 @@ class Ladder:
         found = self._find(rung, batch, count=False)
         draft = Draft(len(batch.form), has_rest=bool(self.job.task.others))
         known, missing = np.flatnonzero(found.tier > 0), np.flatnonzero(found.tier == 0)
-        draft.take(known, self.known(found, known, batch, [rung]))
+        draft.take(known, self.known(found, known, batch, rung))
         if len(missing):
             draft.take(missing, self.said_by(rung, batch.at(missing), kept[missing]))
         return draft.fresh(has_notes=True)
@@ -268,13 +268,13 @@ class Ladder:
         with self.job.recorder.stage("local"):
             return self._labelled(batch.form, rung)
 
-    def known(self, found: Found, places: I64, batch: Batch, rungs: Sequence[Local | Paid]) -> Fresh:
-        """Return what a look-up found at `places`; what the sample bought of one of these rungs says so."""
-        answers, asked = known_answers(found, places), batch.at(places)
-        sources = self.bought.claim(answers, asked, [one.source for one in rungs], found.given[places])
-        for source in filter(None, sources):
-            self.tally.sampled(source)
-        return self.bought.told(answers, asked, sources) if any(sources) else answers
+    def known(self, found: Found, places: I64, batch: Batch, rung: Local | Paid) -> Fresh:
+        """Return what a look-up of a rung found at `places`; what the sample bought of it says so."""
+        answers, n_bought = self.bought.told(
+            known_answers(found, places), batch.at(places), rung.source, found.given[places]
+        )
+        self.tally.sampled(rung.source, n_bought)
+        return answers
 
     def _labelled(self, form: pl.Series, local: Local) -> Fresh:
         said = in_slices(self._pool, local.predictor.predict, form) if len(form) else []

@@ -63,12 +63,12 @@ class Tally:
         rung.n_climbed += 0 if is_last else n - int(stays.sum())
         rung.seconds += seconds
 
-    def sampled(self, source: str) -> None:
-        """Count a question whose answer the sample had bought of a rung."""
+    def sampled(self, source: str, n: int) -> None:
+        """Count questions whose answers the sample had bought of a rung."""
         for rung, tally in zip(self._job.rungs, self.rungs, strict=True):
             if rung.source == source:
-                tally.n_answered += 1
-                tally.n_stayed += 1
+                tally.n_answered += n
+                tally.n_stayed += n
 
     def fell_back(self, at: int, n: int) -> None:
         """Count answers of a rung that stand in for those above, which gave none."""
