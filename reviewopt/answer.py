@@ -62,8 +62,10 @@ class Answering:
         self._source = job.sources.index(job.rungs[-1].source)
         self.ladder = Ladder(job, self._pool)
         self.n_looked_up = 0
-        # What the savings are measured by: one request a row to the top rung, or to the last voter where none is paid.
-        paid = [one for one in (*job.voters, *job.rungs) if isinstance(one, Paid)]
+        # What the savings are measured by: one request a row to the reference, the top rung, or the last voter where
+        # none is paid.
+        reference = [] if job.reference is None else [job.reference.paid]
+        paid = [one for one in (*job.voters, *job.rungs, *reference) if isinstance(one, Paid)]
         self.naive = self.ladder.asking[paid[-1].source].naive if paid else None
 
     def __enter__(self) -> Self:

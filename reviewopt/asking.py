@@ -98,7 +98,8 @@ class Asking:
         self.form = form_of(paid.model, paid.encoding)
         self._most_review_tokens = min(job.config.prompt.most_review_tokens, text_room(paid.model))
         self.naive = Naive(paid.model, paid.price, self.form, most_review_tokens=self._most_review_tokens)
-        self.use_packs_of(job.config.pack.size if self.tuning is None else self.tuning.size)
+        size = job.config.pack.size if self.tuning is None else self.tuning.size
+        self.use_packs_of(1 if paid.is_reference else size)
 
     @property
     def most_reviews(self) -> int:

@@ -30,7 +30,7 @@ class Bought:
         """Note what a model was asked and what that cost; what it had answered in earlier runs is no purchase."""
         for name, usd in zip(_names(batch), said.cost_usd, strict=True):
             self._usd[name] = self._usd.get(name, Decimal(0)) + usd
-        mine = np.flatnonzero(said.source == self._code[source])
+        mine = np.flatnonzero(said.source == self._code.get(source, -1))
         self.hold(source, batch.at(mine), said.at(mine))
 
     def hold(self, source: str, batch: Batch, said: Fresh) -> None:
@@ -84,7 +84,7 @@ def _met(batch: Batch, known: Collection[str]) -> list[tuple[int, str]]:
     if not known:
         return []
     names = _names(batch)
-    places = names.is_in(pl.Series(list(known), dtype=pl.String)).arg_true()
+    places = names.is_in(list(known)).arg_true()
     return list(zip(places.to_list(), names.gather(places).to_list(), strict=True))
 
 

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from reviewopt import runs
+from reviewopt.attempts import Attempts
 from reviewopt.budget import Purse
 from reviewopt.cache.refusals import Refusals
 from reviewopt.cache.tiers import Cache
 from reviewopt.config import Setting
 from reviewopt.data import SOURCES, Alert
+from reviewopt.draws import Drawn
 from reviewopt.errors import UsageError
 from reviewopt.hardware import Gpus
 from reviewopt.load import Table
+from reviewopt.local.learned import Learned
 from reviewopt.models.protocol import Model
 from reviewopt.prices import Price
 from reviewopt.record import ModelRecord, PackTuning, Plan
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
     import tiktoken
 
 NearMode = Literal["off", "report", "share"]
+REFERENCE: Final = "reference"  # the source of a row that has the reference's own answer
 
 
 class Prediction(Protocol):
@@ -118,15 +122,43 @@ class Paid:
     usual_s: float | None = None
     gpus: Gpus | None = None
     no_gpus: str = ""
+    is_reference: bool = False
 
     def __post_init__(self) -> None:
-        if self.source in SOURCES:
-            raise UsageError(f"a paid model cannot be called {self.source}: other answers say so; rename it")
+        if self.model.name in SOURCES:
+            raise UsageError(f"a paid model cannot be called {self.model.name}: other answers say so; rename it")
 
     @property
     def source(self) -> str:
         """What the rows that it answered say."""
-        return self.model.name
+        return REFERENCE if self.is_reference else self.model.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """What the labels are to be proven against, and the sample of rows that proves it.
+
+    `name` is `column:NAME`, `human` or a model's. `drawn` are rows in the order of the permutation that `seed` gives,
+    from the table of this `fingerprint`; `n_train` and `n_cal` of them come first, `n_audit` at most follow. `paid`
+    asks the model one review a request; `again` keeps its second answers. `human` has what people
+    said, label or null for a skipped one, by row. `learned` is the local model, which TRAIN may change. `can_answer`:
+    rows whose answer is not accepted get the reference's own. `attempts` counts the promises on this table.
+    """
+
+    kind: Literal["model", "column", "human"]
+    name: str
+    fingerprint: str
+    seed: int
+    drawn: Drawn
+    n_train: int
+    n_cal: int
+    n_audit: int
+    can_answer: bool
+    attempts: Attempts
+    learned: Learned | None = None
+    paid: Paid | None = None
+    again: Cache | None = None
+    human: Mapping[int, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,6 +169,7 @@ class Job:
     uncertain. `cache` is looked up first; `sample` are the questions that all rungs answer to find out how sure is sure
     enough. `near` is what is done with near copies, `sharing` whether two of them may share; `isolated` tenants share
     nothing; `is_naive`: every row is asked, copies too. `plan` is what asking is expected to take; `notes` may grow.
+    `reference` is what the labels are proven against, where they are.
     """
 
     table: Table
@@ -156,12 +189,14 @@ class Job:
     sample: pl.DataFrame | None = None
     is_naive: bool = False
     plan: Plan | None = None
+    reference: Reference | None = None
 
     @property
     def paid(self) -> tuple[Paid, ...]:
-        """Every model that is asked in requests: the rungs from cheap to dear, then who only votes."""
-        rungs = [one for one in self.rungs if isinstance(one, Paid)]
-        return (*rungs, *(one for one in self.voters if not any(one is rung for rung in rungs)))
+        """Every model that is asked in requests: the rungs from cheap to dear, who only votes, and the reference."""
+        reference = () if self.reference is None or self.reference.paid is None else (self.reference.paid,)
+        every = (*(one for one in self.rungs if isinstance(one, Paid)), *self.voters, *reference)
+        return tuple(one for at, one in enumerate(every) if not any(one is before for before in every[:at]))
 
     @property
     def is_ladder(self) -> bool:
@@ -188,7 +223,7 @@ class Job:
     @property
     def sources(self) -> tuple[str, ...]:
         """Every name that the source column can hold, in the order of its codes."""
-        return source_names(*(one.source for one in (*self.rungs, *self.voters)))
+        return source_names(*(one.source for one in (*self.rungs, *self.voters)))  # a reference's is one of all runs
 
     @property
     def threads(self) -> int:

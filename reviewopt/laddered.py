@@ -108,8 +108,8 @@ class Tally:
             spent_usd=f"{self.vote_usd:f}",
         )
         return LadderRecord(
-            strategy=job.config.ladder.strategy,
-            is_certified=False,
+            strategy=job.config.ladder.strategy if job.reference is None else "certificate",
+            is_certified=job.reference is not None,
             reference=self.reference,
             tolerance=self.tolerance,
             n_by_level=dict(zip(LEVELS, self._n_by_level.tolist(), strict=True)),

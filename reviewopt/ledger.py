@@ -17,6 +17,7 @@ from reviewopt import record, runs
 from reviewopt.accuracy import Accuracy, Tally
 from reviewopt.answer import Answering
 from reviewopt.asking import text_bytes
+from reviewopt.certificate import Certificate
 from reviewopt.data import GroupCounts
 from reviewopt.dedup.groups import Groups
 from reviewopt.errors import InputError
@@ -45,6 +46,7 @@ class Ledger:
         self._answered_usd = Decimal(0)  # of it, for reviews that got an answer
         self._tally = Tally(job.labels)
         self._accuracy: Accuracy | None = None
+        self._certificate: Certificate | None = None
         self._groups = GroupCounts(n_groups=0, n_near=0, n_rows=0, largest=())
         self._fingerprint: str | None = None
         self._saved_s = 0.0
@@ -95,10 +97,13 @@ class Ledger:
         for name, n in zip(self._bytes_by_source, sums.tolist(), strict=True):
             self._bytes_by_source[name] += int(n)
 
-    def close(self) -> None:
+    def close(self, certificate: Certificate | None = None) -> None:
         """Work out what is known only after the last row, so that nothing can fail once the output has its name."""
         self._accuracy = self._tally.score()
         self._fingerprint = self._job.table.fingerprint()
+        self._certificate = certificate
+        if certificate is not None:
+            self._job.recorder.keep_certificate(certificate)
 
     def finish(self) -> Run:
         """Record that the run is done."""
@@ -151,6 +156,7 @@ class Ledger:
             plan=job.plan,
             ladder=self._answering.record(),
             accuracy=self._accuracy,
+            certificate=self._certificate,
         )
 
     def _cost(self, wall_s: float) -> Cost:
@@ -158,7 +164,7 @@ class Ledger:
         saved = {name: self._naive_usd(name) for name in _SAVING}
         asked = [name for name in self._by_source if name not in {*_SAVING, "empty", "failed"}]
         alone = sum((self._naive_usd(name) for name in asked), Decimal(0))
-        saved["packs"] = Decimal(0) if self._job.is_naive else alone - self._answered_usd
+        saved["packs"] = Decimal("0e-12") if self._job.is_naive or not self._job.paid else alone - self._answered_usd
         return Cost(
             naive_usd=f"{self._answered_usd + sum(saved.values()):f}",
             saved_usd={name: f"{usd:f}" for name, usd in saved.items()},

@@ -1,4 +1,4 @@
-"""The story: load -> normal form -> dedup -> cache -> model -> write, chunk by chunk, and the record of it."""
+"""The story: load -> normal form -> dedup -> cache -> model -> proof -> write, chunk by chunk, and the record of it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from reviewopt.answer import Answering
 from reviewopt.dedup.exact import Asked, EveryRow, ExactCopies
 from reviewopt.dedup.groups import Groups
 from reviewopt.dedup.spread import Answers
+from reviewopt.foretold import foretell
 from reviewopt.job import Job, OnProgress
 from reviewopt.ledger import Ledger
 from reviewopt.load import Chunk, Table
 from reviewopt.priority import bands
+from reviewopt.proof import Answered, Proof
 from reviewopt.record import Run
 from reviewopt.surveyed import Surveyed
 from reviewopt.text import normal
@@ -38,8 +40,7 @@ def process(job: Job, on_progress: OnProgress, on_line: Callable[[str], None] = 
     Raises:
         InputError: the table turns out to be damaged, or the output cannot be written.
     """
-    copies = _copies(job)
-    stage = job.recorder.stage
+    copies, stage = _copies(job), job.recorder.stage
     with (
         Answering(job) as answering,
         Ledger(job, answering) as ledger,
@@ -47,26 +48,36 @@ def process(job: Job, on_progress: OnProgress, on_line: Callable[[str], None] = 
         Groups(job.recorder.folder) as groups,
         Answers(job.labels, job.sources, job.task.others, job.recorder.folder, has_notes=bool(job.paid)) as answers,
     ):
+        proof = Proof(job, answering.ladder)
         answering.begin(on_line)
-        ahead = _asked_ahead(job, answering, on_line)
-        for chunk, form in _forms(job):
-            tenant = chunk.reviews["tenant"] if job.isolated else None
-            with stage("dedup"):
-                asked = copies.see(form, tenant)
-            fresh, root = answering.answer(chunk.reviews, form, asked, ahead.take(*_new(form, tenant, asked)))
-            answers.add(fresh)
+        proof.begin(on_line)
+        rows = _answered(job, answering, copies, groups, answers, _asked_ahead(job, answering, on_line))
+        for chunk, labelled in proof.proven(rows, lambda: _forms(job)):
             with stage("write"):
-                labelled = answers.spread(asked, fresh)
-                labelled = labelled.hstack(groups.name(asked, root, chunk.reviews))
                 output.append(chunk.table.hstack(labelled.select(list(job.names)).rename(job.names)))
             with stage("count"):
                 ledger.add(chunk.reviews, labelled, n_questions=len(copies), groups=groups)
             on_progress(ledger.n_rows, job.table.n_rows, job.recorder.wall_s)
         with stage("count"):
-            ledger.close()
+            ledger.close(proof.certificate())
         with stage("write"):
             output.commit()
         return ledger.finish()
+
+
+def _answered(
+    job: Job, answering: Answering, copies: ExactCopies | EveryRow, groups: Groups, answers: Answers, ahead: Ahead
+) -> Iterator[Answered]:
+    """Answer the table chunk by chunk: each row has a label, as far as there is one, and says where it came from."""
+    for chunk, form in _forms(job):
+        tenant = chunk.reviews["tenant"] if job.isolated else None
+        with job.recorder.stage("dedup"):
+            asked = copies.see(form, tenant)
+        fresh, root = answering.answer(chunk.reviews, form, asked, ahead.take(*_new(form, tenant, asked)))
+        answers.add(fresh)
+        with job.recorder.stage("write"):
+            labelled = answers.spread(asked, fresh).hstack(groups.name(asked, root, chunk.reviews))
+        yield Answered(chunk=chunk, form=form, labelled=labelled, question=asked.question)
 
 
 def _asked_ahead(job: Job, answering: Answering, on_line: Callable[[str], None]) -> Ahead:
@@ -109,7 +120,12 @@ def survey(job: Job, on_progress: OnProgress) -> Surveyed:
             total.add(asked, by_source, reached, n_bytes=answering.text_bytes(chunk.reviews, asked))
             total.draw(chunk.reviews, form, asked.new_rows)
             on_progress(total.n_rows, job.table.n_rows, job.recorder.wall_s)
-        total.sampling = answering.sampling(total.sample)
+        if job.reference is None:
+            total.sampling = answering.sampling(total.sample)
+        else:
+            total.foretold(
+                foretell(answering.ladder, job.reference, n_questions=len(copies)), local=job.rungs[0].source
+            )
         total.overhead_tokens = {name: asking.form.tokens for name, asking in answering.ladder.asking.items()}
         if answering.naive is not None:
             total.naive_usd = answering.naive.usd(total.n_asking_rows, total.n_bytes)

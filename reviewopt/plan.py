@@ -15,7 +15,7 @@ from reviewopt.job import Paid
 from reviewopt.record import Plan, Range, RungPlan, UsdRange
 from reviewopt.surveyed import Surveyed, Total
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # How far an endpoint's tokens may lie from ours: other vocabularies count English 15 % apart, and replies vary more.
 _INPUT: Final = (0.8, 1.2)
 _OUTPUT: Final = (0.6, 1.6)
@@ -101,6 +101,7 @@ def make(
         tunes=tuple(one.paid.source for one in models if one.tunes),
         deadline_s=deadline_s,
         meets_deadline=None if deadline_s is None else time_s.high <= deadline_s,
+        proof=surveyed.proof,
     )
 
 

@@ -8,11 +8,12 @@ from typing import Final, Literal
 import msgspec
 
 from reviewopt.accuracy import Accuracy
+from reviewopt.certificate import Certificate
 from reviewopt.config import Setting
 from reviewopt.data import Alert, Frozen, GroupCounts, Traffic
 from reviewopt.hardware import GpuUse
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 Status = Literal["unfinished", "done", "failed", "interrupted"]
 
 
@@ -93,6 +94,23 @@ class RungPlan(Frozen, frozen=True, kw_only=True):
     usd: UsdRange
 
 
+class ProofPlan(Frozen, frozen=True, kw_only=True):
+    """What proving the labels is expected to take: rows of the sample, by what they are for.
+
+    `n_audit` at most are asked, `n_again` are asked a second time; `beyond_local_share` of the rows, the sample among
+    them, would need more than the local model.
+    """
+
+    reference: str
+    target: float
+    confidence: float
+    n_train: int
+    n_cal: int
+    n_audit: int
+    n_again: int
+    beyond_local_share: Range
+
+
 class Plan(Frozen, frozen=True, kw_only=True):
     """What a paid run was expected to take before it asked anything; `basis` says from what that was worked out.
 
@@ -116,6 +134,7 @@ class Plan(Frozen, frozen=True, kw_only=True):
     tunes: tuple[str, ...]
     deadline_s: float | None
     meets_deadline: bool | None
+    proof: ProofPlan | None
 
 
 class PackStep(Frozen, frozen=True, kw_only=True):
@@ -221,7 +240,7 @@ class EnsembleRecord(Frozen, frozen=True, kw_only=True):
 
 
 class LadderRecord(Frozen, frozen=True, kw_only=True):
-    """How several models shared the questions; nothing here is certified.
+    """How several models shared the questions; where it `is_certified`, the certificate says what is proven of that.
 
     `reference` is what the thresholds were calibrated against; `n_by_level` counts questions by complexity; so many
     questions as `n_fallen_back` kept the answer of a cheaper model, because a better one gave none; `replans` says what
@@ -312,6 +331,7 @@ class Run(Frozen, frozen=True, kw_only=True):
     plan: Plan | None
     ladder: LadderRecord | None
     accuracy: Accuracy | None
+    certificate: Certificate | None
 
 
 def json_schema() -> dict[str, object]:

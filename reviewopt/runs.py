@@ -22,12 +22,14 @@ from typing import Final
 import msgspec
 
 from reviewopt import __version__
+from reviewopt.certificate import Certificate
 from reviewopt.config import HOME_ENV, Setting
 from reviewopt.errors import InputError
 from reviewopt.record import SCHEMA_VERSION, Failure, Machine, Run
 
 DEFAULT_HOME: Final = ".reviewopt"
 FAILURES: Final = "failures.jsonl"
+CERTIFICATE: Final = "certificate.json"
 _RUN_ID: Final = re.compile(r"\d{8}-\d{6}-\d{6}")
 
 
@@ -142,6 +144,18 @@ class Recorder:
         except OSError as error:
             raise InputError(f"cannot keep the run's record in {self._path.parent}: {error}") from error
 
+    def keep_certificate(self, certificate: Certificate) -> None:
+        """Write `certificate.json` into the run's folder.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        path = self.folder / CERTIFICATE
+        try:
+            path.write_bytes(msgspec.json.format(msgspec.json.encode(certificate), indent=2) + b"\n")
+        except OSError as error:
+            raise InputError(f"cannot keep the certificate in {self.folder}: {error}") from error
+
     def keep_failures(self, failures: Sequence[Failure]) -> None:
         """Append to `failures.jsonl` of the run's folder.
 
@@ -182,7 +196,7 @@ def read(record: Path) -> Run:
     """
     try:
         run = msgspec.json.decode(record.read_bytes(), type=Run)
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise InputError(
             f"{record}: not a run record of this version ({error}); label the table again, or read it with the version "
             "that wrote it"

@@ -135,6 +135,27 @@ class LadderSettings(Frozen, frozen=True, kw_only=True):
     unsure_below: Annotated[float, Meta(ge=0, le=1)]
 
 
+class CertificateSettings(Frozen, frozen=True, kw_only=True):
+    """What accuracy is to be proven, against what; `target` 0: none.
+
+    `reference` is a model's name, `column:NAME` or `human`; empty: none. `train`, `cal` and `audit` are rows, 0:
+    planned from the size of the table. `missing_at_random`: a reference column with gaps is a uniform sample
+    all the same.
+    """
+
+    reference: str
+    target: Annotated[float, Meta(ge=0, lt=1)]
+    confidence: Annotated[float, Meta(gt=0.5, lt=1)]
+    per: Literal["", "tenant", "category"]
+    train: Annotated[int, Meta(ge=0, le=100_000)]
+    cal: Annotated[int, Meta(ge=0, le=1_000_000)]
+    audit: Annotated[int, Meta(ge=0, le=1_000_000)]
+    self_agreement: Annotated[int, Meta(ge=0, le=10_000)]
+    missing_at_random: bool
+    on_drift: Literal["warn", "escalate"]
+    drift_level: Annotated[float, Meta(gt=0, le=0.1)]
+
+
 class PackSettings(Frozen, frozen=True, kw_only=True):
     """How many reviews go into a request; `fixed` 0: by their complexity, about `size`.
 
@@ -248,6 +269,7 @@ class Config(Frozen, frozen=True, kw_only=True):
     cache: CacheSettings
     ask: AskSettings
     ladder: LadderSettings
+    certificate: CertificateSettings
     pack: PackSettings
     prompt: PromptSettings
     budget: BudgetSettings

@@ -13,7 +13,9 @@ import polars as pl
 
 from reviewopt.asking import KEPT_COLUMNS, Survey
 from reviewopt.dedup.exact import Asked
+from reviewopt.foretold import Foretold
 from reviewopt.reach import Reach
+from reviewopt.record import ProofPlan
 
 # What is kept of the questions that say how sure is sure enough.
 SAMPLE_COLUMNS: Final = (*KEPT_COLUMNS, "label", "form")
@@ -23,6 +25,7 @@ _SAMPLE_SCHEMA: Final = {
     "chance": pl.UInt64(),
 }
 _SAMPLE_SEED: Final = 20_261_121
+_NOT_ASKED: Final = frozenset({"empty", "exact", "near", "l1", "l2", "l3", "failed"})
 
 
 @dataclass(slots=True)
@@ -65,6 +68,7 @@ class Surveyed:
         self.overhead_tokens: dict[str, int] = {}  # of a request, beside its reviews
         self.sampling: dict[str, Survey] = {}  # of the sample, what each rung would be asked
         self.sample = pl.DataFrame(schema=_SAMPLE_SCHEMA)
+        self.proof: ProofPlan | None = None
         self._n_sample = n_sample
 
     @property
@@ -91,6 +95,20 @@ class Surveyed:
             if one.survey is not None:
                 self.models.setdefault(one.source, Total()).add(one, one.survey)
 
+    def foretold(self, foretold: Foretold, *, local: str) -> None:
+        """Count what proving takes in the place of what the rungs would be asked without."""
+        self.proof, self.models = foretold.plan, {}
+        n_rest = sum(n for source, n in self.n_by_source.items() if source not in _NOT_ASKED)
+        for source in self.n_by_source.keys() - _NOT_ASKED:
+            self.n_by_source[source] = 0
+        for one in foretold.reached:
+            if one.survey is not None:
+                self.models.setdefault(one.source, Total()).add(one, one.survey)
+            n = min(n_rest, round(one.stays))
+            self.n_by_source[one.source] += n
+            n_rest -= n
+        self.n_by_source[local] += n_rest
+
     def draw(self, reviews: pl.DataFrame, form: pl.Series, rows: npt.NDArray[np.int64]) -> None:
         """Keep the questions with the smallest hashes: a uniform sample, the same in whatever order they come."""
         if not self._n_sample:
@@ -102,4 +120,6 @@ class Surveyed:
             .bottom_k(self._n_sample, by="chance")
         )
         both = pl.concat([self.sample, drawn.select(self.sample.columns)])
-        self.sample = both.bottom_k(self._n_sample, by="chance").sort("chance")
+        smallest = both.bottom_k(self._n_sample, by="chance").sort("chance")
+        # In memory of its own: polars would hold on to the texts of the whole chunk.
+        self.sample = pl.DataFrame(smallest.to_dict(as_series=False), schema=_SAMPLE_SCHEMA)

@@ -99,13 +99,16 @@ def make_job(
     voters: Sequence[Scripted] = (),
     prices: Mapping[str, Price] = MappingProxyType({}),
     with_local: bool = True,
+    reference: Scripted | None = None,
+    on_reference: Callable[[Paid], None] = lambda _: None,
 ) -> Iterator[Job]:
     """Make a job over `table` that writes into `folder`.
 
     Any source but `local` is a simulated paid model: it answers what `model` predicts, or as `scripted` says, one
     review a request unless the settings say otherwise, and each request costs `price_usd`, or what `price` says.
+    `on_reference` is given the model that is only to be measured against.
     """
-    is_paid = source != "local"
+    is_paid = source != "local" or reference is not None
     singly: dict[str, str | bool | int | float | None] = {"pack.fixed": 1} if is_paid else {}
     merged, origins = config.load({**singly, **(settings or {})}, environment={})
     model = model or FakeModel()
@@ -153,14 +156,17 @@ def make_job(
 
         tunings = Tunings(home.path / shelves.FOLDER)
         rungs: list[Local | Paid] = []
-        if not is_paid or ladder:
+        if not is_paid or ladder or reference is not None:
             rungs.append(
                 Local(predictor=model, record=record, price_usd=Decimal("0.000000000185" if is_paid else price_usd))
             )
         if is_paid:
-            asked = (*(ladder or (scripted or Scripted(predicted(model), name=source),)), *voters)
+            alone = () if reference is not None else (scripted or Scripted(predicted(model), name=source),)
+            asked = (*(ladder or alone), *voters)
             usual = price or price_a_request(price_usd)
             each = {one.name: paid_of(one, prices.get(one.name) or usual) for one in asked}
+            if reference is not None:
+                on_reference(paid_of(reference, usual))
             rungs += [paid for name, paid in each.items() if name in {one.name for one in ladder} or not ladder]
             if not with_local and len(rungs) > 1:
                 rungs = rungs[1:]

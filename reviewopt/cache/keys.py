@@ -174,15 +174,16 @@ class Contexts:
     `sides` are in the order in which they are looked up; `own` is the last of them, None without a model.
     """
 
-    def __init__(self, task: Task, model: ModelKey | None, *, scope: str) -> None:
-        """Leave `model` out where only what is given counts."""
+    def __init__(self, task: Task, model: ModelKey | None, *, scope: str, with_given: bool = True) -> None:
+        """Leave `model` out where only what is given counts, and what is given where only the model's own does."""
         self._task = task
         self._model = model
         self._scope = scope
         self._code: dict[str | None, int] = {}
         self._given = {source: Side() for source in GIVEN}
         self.own = None if model is None else Side()
-        self.sides = (*self._given.values(), *(() if self.own is None else (self.own,)))
+        given = self._given.values() if with_given else ()
+        self.sides = (*given, *(() if self.own is None else (self.own,)))
 
     @property
     def others(self) -> tuple[Field, ...]:

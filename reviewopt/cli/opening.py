@@ -50,8 +50,10 @@ def table(config: Config, names: Sequence[str], task: Task, *, stdin_format: str
     )
 
 
-def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
+def local_model(name: str, task: Task, *, is_base: bool = False) -> tuple[Classifier, ModelRecord]:
     """Open the model file `name`, or the packaged model where it is empty.
+
+    `is_base`: one that only begins the training of another, whose labels it may have more than.
 
     Raises:
         ModelError: there is no such file, it is damaged, or its model answers another task.
@@ -68,6 +70,8 @@ def local_model(name: str, task: Task) -> tuple[Classifier, ModelRecord]:
             raise ModelError(str(error)) from error
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     is_same = model.task == task.name and set(model.labels) == set(task.labels)
+    if is_base and set(model.labels) >= set(task.labels):
+        is_same = True
     if not is_same or task.others:
         raise ModelError(_cannot_answer(model, task, can_answer_first=is_same))
     return model, ModelRecord(name=model.name, is_paid=False, sha256=sha256, languages=model.languages)

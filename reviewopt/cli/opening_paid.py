@@ -6,8 +6,10 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
+
+from msgspec import structs
 
 from reviewopt import budget, hardware, prices, tokens
 from reviewopt.alerts import Alerts
@@ -91,7 +93,10 @@ class Models:
         is_stopping: Callable[[], bool],
         on_asked: OnAsked,
         on_warning: Callable[[str], None],
+        with_given: bool = True,
     ) -> None:
+        """`with_given` false: what people and labelled history say is no answer, as where it is the reference."""
+        self._with_given = with_given
         self._opened, self._config, self._task, self._home, self._recorder = opened, config, task, home, recorder
         self._sends, self._retries, self._isolated = sends, retries, isolated
         self._sharing, self._workers = sharing, workers
@@ -124,6 +129,18 @@ class Models:
         if spec not in self._paid:
             self._paid[spec] = self._open(spec)
         return self._paid[spec]
+
+    def open_reference(self, spec: str, *, is_second: bool = False) -> Paid:
+        """Open a model as what others are measured against: one review a request, and no answer but its own.
+
+        `is_second`: such as keeps its answers when it is asked a second time.
+        """
+        paid = self.open(spec)
+        alone = _alone(_model_key(self._config, paid.model))
+        if is_second:
+            alone = structs.replace(alone, settings={**alone.settings, "again": "1"})
+        cache = self._cache(alone, is_reference=True)
+        return replace(paid, cache=cache, singly=None, tuning=None, is_reference=True)
 
     def _n_tokens(self, text: str) -> int:
         return len(self._encoding.encode_ordinary(text))
@@ -204,11 +221,12 @@ class Models:
             on_warning=self._on_warning,
         )
 
-    def _cache(self, key: ModelKey) -> Cache:
+    def _cache(self, key: ModelKey, *, is_reference: bool = False) -> Cache:
         settings = self._config.cache
         judge = Judge(threshold=settings.similar.threshold, sharing=self._sharing, workers=self._workers)
-        contexts = Contexts(self._task, key, scope="isolated" if self._isolated else "shared")
-        is_similar = settings.similar.enabled
+        scope = "isolated" if self._isolated else "shared"
+        contexts = Contexts(self._task, key, scope=scope, with_given=self._with_given and not is_reference)
+        is_similar = settings.similar.enabled and not is_reference
         return Cache(settings, contexts, self._task.labels, shelf=self._shelf, judge=judge if is_similar else None)
 
 

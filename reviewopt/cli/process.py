@@ -13,7 +13,7 @@ import typer
 from rich.text import Text
 
 from reviewopt import config, report, runs, write
-from reviewopt.cli import opening_paid, processing
+from reviewopt.cli import opening_paid, opening_reference, processing
 from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, console
 from reviewopt.cli.processing import Choices
 from reviewopt.config import Setting
@@ -32,6 +32,20 @@ class NearChoice(StrEnum):
     OFF = "off"
     REPORT = "report"
     SHARE = "share"
+
+
+class PerChoice(StrEnum):
+    """What else gets a promise of its own."""
+
+    TENANT = "tenant"
+    CATEGORY = "category"
+
+
+class DriftChoice(StrEnum):
+    """What is done with a chunk that is unlike the sample."""
+
+    WARN = "warn"
+    ESCALATE = "escalate"
 
 
 class StrategyChoice(StrEnum):
@@ -106,6 +120,31 @@ def command(
         str | None, typer.Option("--ask", metavar="QUESTION", help="Ask this instead of a task, with --labels.")
     ] = None,
     labels: Annotated[str | None, typer.Option(metavar="A,B,C", help="The answers that --ask allows.")] = None,
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHO",
+            help="Prove how many labels are those of a MODEL, of column:NAME, or of a human (reviewopt review).",
+        ),
+    ] = None,
+    target: Annotated[
+        float | None,
+        typer.Option(metavar="SHARE", help="The share of labels that must be the reference's: .95. Not met: exit 1."),
+    ] = None,
+    confidence: Annotated[
+        float | None, typer.Option(metavar="SHARE", help="How sure that must be (default: .95).")
+    ] = None,
+    per: Annotated[PerChoice | None, typer.Option(help="Make the promise for each tenant or category too.")] = None,
+    on_drift: Annotated[
+        DriftChoice | None,
+        typer.Option(help="A chunk unlike the sample: warn, or escalate it to the reference (default: warn)."),
+    ] = None,
+    missing_at_random: Annotated[
+        bool,
+        typer.Option(
+            "--missing-at-random", help="The gaps of the reference's column have nothing to do with the texts."
+        ),
+    ] = False,
     budget: Annotated[float | None, typer.Option(metavar="USD", min=0, help="What this run may spend at most.")] = None,
     deadline: Annotated[
         str | None,
@@ -180,6 +219,12 @@ def command(
         "ladder.strategy": None if strategy is None else strategy.value,
         "ladder.ensemble": ensemble,
         "pack.tune": None if tune_packs is None else "on" if tune_packs else "off",
+        "certificate.reference": reference,
+        "certificate.target": target,
+        "certificate.confidence": confidence,
+        "certificate.per": None if per is None else per.value,
+        "certificate.on_drift": None if on_drift is None else on_drift.value,
+        "certificate.missing_at_random": missing_at_random or None,
         "ask.deadline": deadline,
         "budget.usd": budget,
         "pack.fixed": 1 if naive else pack_size,
@@ -206,7 +251,10 @@ def command(
     if not tables:
         raise UsageError("name a table: reviewopt process reviews.parquet (reviewopt process --help shows more)")
     named = opening_paid.named(merged, settings)
-    is_paid = bool(named.rungs or named.voters)
+    proving = opening_reference.wanted(merged)
+    is_paid = bool(named.rungs or named.voters) or (proving is not None and proving.kind == "model")
+    if proving is not None and (strategy is not None or naive):
+        raise UsageError("--target finds the mix itself: it goes without --strategy and without --naive")
     if not is_paid and (naive or dry_run or budget is not None or deadline is not None):
         raise UsageError("--naive, --dry-run, --budget and --deadline are about asking a model: name it with --model")
     if strategy is not None and not named.is_ladder:
@@ -225,6 +273,7 @@ def command(
         return
     _show(labelled, to_stderr=labelled.output == write.STDOUT, quiet=quiet, as_json=as_json)
     processing.check_complete(labelled, allow_failures=allow_failures)
+    processing.check_proven(labelled)
 
 
 def _task(name: str, question: str | None, labels: str | None) -> Task:

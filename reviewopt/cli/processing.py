@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -14,15 +15,18 @@ from msgspec import structs
 
 from reviewopt import pipeline, write
 from reviewopt.cache.tiers import Cache
-from reviewopt.cli import opening, opening_paid, planning
+from reviewopt.cli import opening, opening_paid, opening_reference, planning
+from reviewopt.cli.opening_reference import Wanted
 from reviewopt.cli.output import console
 from reviewopt.cli.stopping import Stopping
 from reviewopt.config import Setting
 from reviewopt.dedup.spread import answer_schema
-from reviewopt.errors import BudgetError, ModelError
+from reviewopt.errors import BudgetError, GateError, ModelError
 from reviewopt.job import Job, Local, Paid, price_of_a_local_answer, source_names
 from reviewopt.load import Table
-from reviewopt.record import Plan, Run
+from reviewopt.local import warm
+from reviewopt.local.learned import Learned
+from reviewopt.record import ModelRecord, Plan, Run
 from reviewopt.render import asking
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.route import STRATEGIES
@@ -54,7 +58,9 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
     Raises:
         ReviewoptError: as the errors' tree says; what was answered until then is kept.
     """
-    config = _paced(config, settings)
+    config, proving = _paced(config, settings), opening_reference.wanted(config)
+    if proving is not None and proving.kind == "column":
+        config = structs.replace(config, columns=structs.replace(config.columns, label=proving.column))
     err = console(stderr=True, quiet=choices.quiet)
     notes = opening.Notes(err)
     with ExitStack() as opened:
@@ -64,7 +70,7 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
         recorder = opened.enter_context(_recorder(choices))
         progress = ProgressDisplay(err, quiet=choices.quiet)
         stopping = Stopping(progress.stopping)
-        job = _open_job(opened, choices, config, settings, task, table, recorder, progress, stopping, notes)
+        job = _open_job(opened, choices, config, settings, task, table, recorder, progress, stopping, notes, proving)
         if job.paid:
             with progress.showing("planning"):
                 made, sample = planning.planned(job, choices.home, progress)
@@ -73,7 +79,7 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
             recorder.fold_stages("plan")
             asking.show_plan(err, made)
             planning.consent(made, config, yes=choices.yes, ask=lambda text: typer.confirm(text, err=True))
-            job = replace(job, plan=made, sample=sample)
+            job = replace(job, plan=made, sample=None if job.reference is not None else sample)
             opened.enter_context(stopping)
         with progress.showing("labelling"):
             return pipeline.process(job, progress, notes.add)
@@ -127,6 +133,20 @@ def check_complete(run: Run, *, allow_failures: bool) -> None:
         )
 
 
+def check_proven(run: Run) -> None:
+    """Raise where what was to be proven is not; the output is written all the same.
+
+    Raises:
+        GateError: the promise is not met.
+    """
+    found = run.certificate
+    if found is not None and not found.is_met:
+        low = "nothing is proven" if found.accuracy_low is None else f"{100 * found.accuracy_low:.1f} % is proven"
+        raise GateError(
+            f"not certified at {100 * found.target:g} %: {low}; {found.reason}; all answers are in {run.output}"
+        )
+
+
 @contextmanager
 def _recorder(choices: Choices) -> Iterator[Recorder]:
     """Give the run its folder; a plan leaves none."""
@@ -152,9 +172,18 @@ def _open_job(
     progress: ProgressDisplay,
     stopping: Stopping,
     notes: opening.Notes,
+    proving: Wanted | None,
 ) -> Job:
     is_isolated = opening.is_isolated(config, table)
-    rungs = _rungs(opened, choices, config, settings, task, recorder, progress, stopping, notes, is_isolated)
+    rungs = _rungs(opened, choices, config, settings, task, recorder, progress, stopping, notes, is_isolated, proving)
+    reference = None
+    if proving is not None:
+        with progress.showing("drawing the sample"):
+            reference = opening_reference.open_reference(
+                proving, config, task, table, choices.home, paid=rungs.reference, again=rungs.again,
+                others=tuple(one for one in rungs.rungs if isinstance(one, Paid)), learned=rungs.learned,
+                on_rows=lambda n: progress(n, table.n_rows, recorder.wall_s), on_note=notes.add,
+            )  # fmt: skip
     names, schema = _columns(table, task, rungs, notes)
     path = choices.output or write.default_output(choices.tables)
     if choices.dry_run:
@@ -165,7 +194,7 @@ def _open_job(
         rungs=rungs.rungs,
         voters=rungs.voters,
         cache=rungs.cache,
-        near=config.dedup.near or ("share" if rungs.is_paid else "report"),
+        near=config.dedup.near or ("share" if rungs.is_paid and proving is None else "report"),
         sharing=rungs.sharing,
         isolated=is_isolated,
         output=write.open_output(path, schema, inputs=table.names, force=choices.force),
@@ -175,6 +204,7 @@ def _open_job(
         settings=settings,
         notes=notes.lines,
         is_naive=choices.naive,
+        reference=reference,
     )
 
 
@@ -186,10 +216,13 @@ class _Rungs:
     voters: tuple[Paid, ...]
     cache: Cache
     sharing: Sharing
+    reference: Paid | None = None
+    again: Callable[[], Paid] | None = None
+    learned: Learned | None = None
 
     @property
     def is_paid(self) -> bool:
-        return isinstance(self.rungs[-1], Paid) or bool(self.voters)
+        return isinstance(self.rungs[-1], Paid) or bool(self.voters) or self.reference is not None
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -207,25 +240,80 @@ def _rungs(
     stopping: Stopping,
     notes: opening.Notes,
     is_isolated: bool,
+    proving: Wanted | None,
 ) -> _Rungs:
     """Open the models that the settings name; the local one alone where they name none."""
     named, sharing = opening_paid.named(config, settings), Sharing()
+
+    def models(*, with_given: bool = True) -> opening_paid.Models:
+        return opening_paid.Models(
+            opened, config, task, choices.home, recorder,
+            sends=not choices.dry_run, retries=choices.retry_failures, isolated=is_isolated, sharing=sharing,
+            workers=config.process.threads or 2, is_stopping=stopping, on_asked=progress.asked,
+            on_warning=notes.add, with_given=with_given,
+        )  # fmt: skip
+
+    if proving is not None:
+        return _proving_rungs(opened, choices, config, task, named, sharing, models, notes, is_isolated, proving)
     local = _local(config, task, named, notes)
     if not named.rungs and not named.voters and local is not None:
         cache = opening.cache(
             opened, config, choices.home, task, local.predictor.labels, isolated=is_isolated, on_warning=notes.add
         )
         return _Rungs(rungs=(local,), voters=(), cache=cache, sharing=sharing)
-    models = opening_paid.Models(
-        opened, config, task, choices.home, recorder,
-        sends=not choices.dry_run, retries=choices.retry_failures, isolated=is_isolated, sharing=sharing,
-        workers=config.process.threads or 2, is_stopping=stopping, on_asked=progress.asked, on_warning=notes.add,
-    )  # fmt: skip
-    paid = tuple(models.open(name) for name in named.rungs)
-    voters = tuple(models.open(name) for name in named.voters)
+    opener = models()
+    paid = tuple(opener.open(name) for name in named.rungs)
+    voters = tuple(opener.open(name) for name in named.voters)
     rungs: tuple[Local | Paid, ...] = (*(() if local is None else (local,)), *paid) or voters[:1]
     first = (*voters[:1], *paid)[-1]
     return _Rungs(rungs=rungs, voters=voters, cache=first.cache, sharing=sharing)
+
+
+def _proving_rungs(
+    opened: ExitStack,
+    choices: Choices,
+    config: Config,
+    task: Task,
+    named: opening_paid.Named,
+    sharing: Sharing,
+    models: Callable[..., opening_paid.Models],
+    notes: opening.Notes,
+    is_isolated: bool,
+    proving: Wanted,
+) -> _Rungs:
+    """Open what answers beside a reference: the local model, the models named, and the reference's own packs."""
+    is_human = proving.kind == opening_reference.HUMAN
+    opener = models(with_given=not is_human) if proving.kind == "model" or named.rungs else None
+    reference, again, paid = None, None, tuple[Paid, ...]()
+    if opener is not None:
+        paid = tuple(opener.open(name) for name in named.rungs)
+        if proving.kind == "model":
+            reference, name = opener.open_reference(proving.name), proving.name
+            again = partial(opener.open_reference, name, is_second=True)
+            if not paid and config.pack.fixed != 1:
+                paid = (opener.open(name),)
+    base = None
+    try:
+        base = warm.closest(opening.local_model(config.process.local_model, task, is_base=True)[0], task.labels)
+    except ModelError:
+        if config.process.local_model:
+            raise
+    uses_local = config.ladder.local and not task.others and not (is_human and base is None and not paid)
+    learned = Learned(task.labels, base) if uses_local else None
+    rungs: tuple[Local | Paid, ...] = paid
+    if learned is not None:
+        record = ModelRecord(name="fitted to the sample", is_paid=False, sha256=None, languages=())
+        rungs = (Local(predictor=learned, record=record, price_usd=price_of_a_local_answer(config)), *paid)
+    if not rungs and reference is None:
+        raise ModelError(f"nothing can answer the task {task.name} yet: name a model with --model")
+    if not rungs and reference is not None:
+        rungs = (reference,)
+    keeps = structs.replace(config, cache=structs.replace(config.cache, archive=structs.replace(
+        config.cache.archive, enabled=config.cache.archive.enabled and not is_human)))  # fmt: skip
+    cache = opening.cache(opened, keeps, choices.home, task, task.labels, isolated=is_isolated, on_warning=notes.add)
+    return _Rungs(
+        rungs=rungs, voters=(), cache=cache, sharing=sharing, reference=reference, again=again, learned=learned,
+    )  # fmt: skip
 
 
 def _local(config: Config, task: Task, named: opening_paid.Named, notes: opening.Notes) -> Local | None:

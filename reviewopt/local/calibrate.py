@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,7 +24,25 @@ _MAX_OUTSIDE: Final = 0.75
 _RESAMPLES: Final = 10
 _ROWS_A_BIN: Final = 60
 _MAX_BINS: Final = 40
-_PRIOR: Final = 2.0  # pulls slopes to their mean and offsets to the bias, which few held-out reviews of a label need
+_ROWS_AS_SAID: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """How strongly slopes and offsets are pulled to where they start, in the unit of the log-loss of a review.
+
+    Attributes:
+        level: pulls the mean of the slopes to 1.
+        spread: pulls the slopes to their mean.
+        offset: pulls the offsets to the bias.
+    """
+
+    level: float
+    spread: float
+    offset: float
+
+
+_FREE: Final = Prior(0.0, 2.0, 2.0)  # few held-out reviews of a label need some
 
 
 def calibrate(held: Held, bias: F32) -> Calibration:
@@ -34,7 +53,7 @@ def calibrate(held: Held, bias: F32) -> Calibration:
         bias: float32 (n_labels,), of the trained model.
     """
     bias = bias - bias.mean()
-    slope, offset = _scaled(held, bias)
+    slope, offset = scaled(held, bias, _FREE)
     decision: F32 = (offset / slope.mean()).round(4)  # about the most probable label
     if held.scores.shape[1] <= _MAX_TUNED_LABELS and len(held.label) >= _MIN_TUNED_ROWS:
         decision = _bagged(held, bias)
@@ -43,10 +62,30 @@ def calibrate(held: Held, bias: F32) -> Calibration:
     said = np.take_along_axis(softmax(held.scores * slope + offset), chosen[:, None], axis=1)[:, 0]
     n_labels = held.scores.shape[1]
     said_at, right_at = _monotone(said, right, held.weight, 1 / n_labels)
-    found = [Calibration(decision, slope, offset, said_at, right_at, pull, _outside_below(held)) for pull in _PULLS]
-    losses = [
-        _log_loss(confidence(said, held.known, held.n_known, rules, n_labels), right, held.weight) for rules in found
-    ]
+    return _pulled(held, said, right, Calibration(decision, slope, offset, said_at, right_at, 1.0, 1.0))
+
+
+def shrunk(held: Held, prior: Prior) -> Calibration:
+    """Choose rules on few held-out reviews whose scores are log-probabilities already, up to what is left to correct.
+
+    The label is the most probable one. The line from its probability to the confidence rises all the way, unlike the
+    one of `calibrate`, which is level beyond its outermost bins: that would tie the surest reviews, which then could
+    not be ranked.
+    """
+    n_labels = held.scores.shape[1]
+    slope, offset = scaled(held, np.zeros(n_labels, np.float32), prior)
+    probability = softmax(held.scores * slope + offset)
+    said, right = probability.max(axis=1), np.argmax(probability, axis=1) == held.label
+    said_at, right_at = _rising(said, right, held.weight, 1 / n_labels)
+    return _pulled(held, said, right, Calibration(offset, slope, offset, said_at, right_at, 1.0, 1.0))
+
+
+def _pulled(held: Held, said: F32, right: npt.NDArray[np.bool_], rules: Calibration) -> Calibration:
+    """The rules with `outside_below`, and with the `pull` of the least log-loss."""
+    within = replace(rules, outside_below=_outside_below(held))
+    found = [replace(within, pull=pull) for pull in _PULLS]
+    n_labels = held.scores.shape[1]
+    losses = [_log_loss(confidence(said, held.known, held.n_known, one, n_labels), right, held.weight) for one in found]
     return found[int(np.argmin(losses))]
 
 
@@ -93,8 +132,8 @@ def _tuned(held: Held, bias: F32) -> F32:
     return tuned
 
 
-def _scaled(held: Held, bias: F32) -> tuple[F32, F32]:
-    """Slope and offset of each label by regularised log-loss."""
+def scaled(held: Held, bias: F32, prior: Prior) -> tuple[F32, F32]:
+    """Slope and offset of each label by regularised log-loss, float32 (n_labels,) each."""
     from scipy.optimize import fmin_l_bfgs_b
 
     n_labels = len(bias)
@@ -108,9 +147,12 @@ def _scaled(held: Held, bias: F32) -> tuple[F32, F32]:
         raised -= raised.max(axis=1, keepdims=True)
         log_share = raised - np.log(np.exp(raised).sum(axis=1, keepdims=True))
         wrong = weight * (np.exp(log_share) - target)
-        drift = np.concatenate([point[:n_labels] - point[:n_labels].mean(), point[n_labels:] - bias])
-        gradient = np.concatenate([(wrong * scores).sum(axis=0), wrong.sum(axis=0)]) + _PRIOR * drift
-        return float(_PRIOR / 2 * (drift @ drift) - (weight * target * log_share).sum()), gradient
+        mean = point[:n_labels].mean()
+        level, spread, drift = mean - 1, point[:n_labels] - mean, point[n_labels:] - bias
+        pull = np.concatenate([prior.spread * spread + prior.level * level / n_labels, prior.offset * drift])
+        gradient = np.concatenate([(wrong * scores).sum(axis=0), wrong.sum(axis=0)]) + pull
+        penalty = prior.level * level**2 + prior.spread * (spread @ spread) + prior.offset * (drift @ drift)
+        return float(penalty / 2 - (weight * target * log_share).sum()), gradient
 
     found, _, _ = fmin_l_bfgs_b(loss, start, maxiter=200)
     fitted: F32 = found.astype(np.float32).round(4)
@@ -124,6 +166,30 @@ def _monotone(said: F32, right: npt.NDArray[np.bool_], weight: F64, guess: float
     "Transforming classifier scores into accurate multiclass probability estimates", KDD 2002), above the point where
     both are a guess.
     """
+    points = np.array([(guess, guess), *_pooled(said, right.astype(np.float64), weight)], np.float32).round(5)
+    if (points[0] >= points[1]).any():
+        points = points[1:]
+    return np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
+
+
+def _rising(said: F32, right: npt.NDArray[np.bool_], weight: F64, guess: float) -> tuple[F32, F32]:
+    """Points of a map as `_monotone`'s that is level nowhere from a guess to certainty, float32 (n_points,) each.
+
+    Each bin counts as if `_ROWS_AS_SAID` more reviews in it had been right as often as was said.
+    """
+    share = _ROWS_AS_SAID / (_ROWS_AS_SAID + min(_ROWS_A_BIN, len(said) / 2))
+    points = _pooled(said, (1 - share) * right + share * said, weight)
+    (x_first, y_first), (x_last, y_last) = points[0], points[-1]
+    if x_first > guess:
+        points.insert(0, (guess, guess if y_first > guess else y_first / 2))
+    if x_last < 1:
+        points.append((1.0, (1 + y_last) / 2))
+    said_at, right_at = np.array(points, np.float32).T
+    return np.ascontiguousarray(said_at), np.ascontiguousarray(right_at)
+
+
+def _pooled(said: F32, right: F64, weight: F64) -> list[tuple[float, float]]:
+    """Mean said and mean right of bins of equally many reviews, pooled until both rise."""
     order = np.argsort(said, kind="stable")
     n_bins = int(np.clip(len(said) // _ROWS_A_BIN, 2, _MAX_BINS))
     pooled: list[tuple[float, float, float]] = []  # weight, said, right
@@ -134,10 +200,7 @@ def _monotone(said: F32, right: npt.NDArray[np.bool_], weight: F64, guess: float
             (mass, x, y), (mass_2, x_2, y_2) = pooled.pop(), pooled.pop()
             both = mass + mass_2
             pooled.append((both, (mass * x + mass_2 * x_2) / both, (mass * y + mass_2 * y_2) / both))
-    points = np.array([(guess, guess), *(point[1:] for point in pooled)], np.float32).round(5)
-    if (points[0] >= points[1]).any():
-        points = points[1:]
-    return np.ascontiguousarray(points[:, 0]), np.ascontiguousarray(points[:, 1])
+    return [(x, y) for _, x, y in pooled]
 
 
 def _outside_below(held: Held) -> float:

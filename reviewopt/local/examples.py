@@ -48,7 +48,7 @@ class Examples:
     n_folds: int
 
 
-def usable(reviews: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
+def usable(reviews: pl.DataFrame, labels: Sequence[str], *, min_rows_a_label: int = MIN_ROWS_A_LABEL) -> pl.DataFrame:
     """Keep the rows with a form and a label.
 
     Raises:
@@ -65,10 +65,10 @@ def usable(reviews: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
         raise InputError(f"labels: the table holds {len(met)} of {len(labels)} labels; training needs at least two")
     if len(kept) < MIN_ROWS:
         raise InputError(f"labelled reviews: {len(kept)}; training needs at least {MIN_ROWS}")
-    scarce = met.filter(pl.col("count") < MIN_ROWS_A_LABEL)
+    scarce = met.filter(pl.col("count") < min_rows_a_label)
     if len(scarce):
         label, count = scarce.row(0)
-        raise InputError(f"label {label!r}: {count} reviews; each label in use needs at least {MIN_ROWS_A_LABEL}")
+        raise InputError(f"label {label!r}: {count} reviews; each label in use needs at least {min_rows_a_label}")
     return kept
 
 

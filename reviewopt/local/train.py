@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 
-_MAX_WEIGHTS: Final = 4_000_000  # of all labels together; bounds the solver to about 1 GB
+MAX_WEIGHTS: Final = 4_000_000  # of all labels together; bounds the solver to about 1 GB
 _INT8: Final = 127
 
 
@@ -149,7 +149,7 @@ def _solve(
         targets,
         strength=settings.strength,
         min_rows=settings.min_rows,
-        max_features=_MAX_WEIGHTS // n_labels,
+        max_features=MAX_WEIGHTS // n_labels,
         n_steps=settings.n_steps,
     )
 

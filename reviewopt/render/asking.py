@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
-from reviewopt.record import AskRecord, Plan, Range, UsdRange
+from reviewopt.record import AskRecord, Plan, ProofPlan, Range, UsdRange
 from reviewopt.render.ladder import packs_line
 from reviewopt.render.parts import plain, table, usd
 from reviewopt.render.traffic import wire_lines
@@ -40,6 +40,8 @@ def show_plan(console: Console, plan: Plan) -> None:
             highlight=False,
             soft_wrap=True,
         )
+    if plan.proof is not None:
+        console.print(plain(_proof_line(plan.proof)), highlight=False, soft_wrap=True)
     if plan.tunes:
         line = f"first a sample finds how many reviews a request may hold: {', '.join(plan.tunes)}"
         console.print(plain(line), highlight=False, soft_wrap=True)
@@ -49,6 +51,17 @@ def show_plan(console: Console, plan: Plan) -> None:
         plain(f"{plan.n_rows:,} reviews, {reused:,} of them need no question of their own{rest}"),
         highlight=False,
         soft_wrap=True,
+    )
+
+
+def _proof_line(proof: ProofPlan) -> str:
+    """Say what the sample takes, and how much of the table the local model leaves."""
+    again = f", {proof.n_again:,} of them twice" if proof.n_again else ""
+    share = proof.beyond_local_share
+    return (
+        f"to prove {proof.target:g} against {proof.reference}: {proof.n_train:,} reviews train, {proof.n_cal:,} choose "
+        f"or certify, up to {proof.n_audit:,} audit{again}; {100 * share.expected:.0f} % of the rows "
+        f"({100 * share.low:.0f} to {100 * share.high:.0f} %) need more than the local model"
     )
 
 

@@ -12,7 +12,7 @@ from reviewopt.render.parts import UNKNOWN, percent, plain, table, usd
 
 def show_ladder(console: Console, ladder: LadderRecord) -> None:
     """Print what each rung did, and that nothing of it is certified."""
-    title = f"ladder, strategy {ladder.strategy}"
+    title = "ladder" if ladder.is_certified else f"ladder, strategy {ladder.strategy}"
     made = table("rung", "stays from", "stayed", "climbed", "requests", "USD", "agrees", title=title)
     for rung in ladder.rungs:
         made.add_row(
@@ -41,7 +41,9 @@ def _threshold(rung: RungRecord) -> str:
 
 def _lines(ladder: LadderRecord) -> Iterator[str]:
     n_sampled = max((rung.n_sampled for rung in ladder.rungs), default=0)
-    if n_sampled:
+    if n_sampled and ladder.is_certified:
+        yield f"chosen on {n_sampled:,} rows of CAL against {ladder.reference}; the certificate says what is proven"
+    elif n_sampled:
         yield (
             f"not certified: the thresholds were estimated on {n_sampled:,} reviews against {ladder.reference}, for "
             f"{percent(ladder.tolerance)} more disagreement than at the top"

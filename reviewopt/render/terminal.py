@@ -15,7 +15,7 @@ from reviewopt.accuracy import Accuracy, Estimate, Score
 from reviewopt.config import Setting
 from reviewopt.data import GroupCounts
 from reviewopt.record import Run
-from reviewopt.render import asking, ladder
+from reviewopt.render import asking, certificate, ladder
 from reviewopt.render.parts import percent, plain, table, usd
 from reviewopt.report import Report
 
@@ -50,6 +50,8 @@ def show_report(console: Console, report: Report) -> None:
         console.print(side_by_side)
     if run.accuracy is not None:
         _show_accuracy(console, run.accuracy, run.input.columns["label"] or "label")
+    if run.certificate is not None:
+        certificate.show_certificate(console, run.certificate)
     if run.groups.largest:
         _show_largest(console, run.groups)
     for line in _reuse(run):
@@ -223,6 +225,8 @@ def _last_line(report: Report) -> Text:
             f"\naccuracy {_share(overall.accuracy)} %, macro-F1 {_share(overall.macro_f1)} %{error}, "
             f"on {overall.n_rows:,} reviews with a label"
         )
+    if run.certificate is not None:
+        made.append(f"\n{certificate.line(run.certificate)}")
     return made
 
 

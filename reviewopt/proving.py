@@ -1,0 +1,445 @@
+"""What a promise takes before the first row is labelled: the sample's labels, a fitted local model, a frozen policy.
+
+The sample comes in three slices of one permutation of the rows. TRAIN fits the local model and says whether packs pay;
+CAL certifies where only the local model and the reference answer, and else chooses the policy; AUDIT then certifies
+(`audited`). The statistics are in `certify`, with their sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from reviewopt import certify, choosing, route
+from reviewopt.attempts import Promise
+from reviewopt.cache.asked import Batch
+from reviewopt.certificate import Method, SelfAgreement, Slice
+from reviewopt.choosing import Audited, Choice, Said
+from reviewopt.dedup.spread import NO_LABEL
+from reviewopt.errors import InputError
+from reviewopt.job import Job, Local, Paid, Reference
+from reviewopt.ladder import Ladder
+from reviewopt.local import warm
+from reviewopt.referring import Referring, n_again, self_agreement
+from reviewopt.route import Policy
+
+F64 = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+U8 = npt.NDArray[np.uint8]
+
+
+@dataclass(slots=True, kw_only=True)
+class Frozen:
+    """The policy in force and how it is tested; nothing of it changes once labelling has begun.
+
+    `cut`: rows of lower risk keep their answer, where the reference can answer the rest; `slice_cut` has a lower one
+    for the slices that need it. `unknown_risk` is that of an answer without a confidence. `delta` is this promise's
+    share of the error that is allowed. `n_errors` of CAL differ of the `most_errors` that may.
+    """
+
+    method: Method
+    path: tuple[str, ...]
+    digest: str
+    policy: str
+    cut: float
+    unknown_risk: float
+    attempt: int
+    delta: float
+    n_errors: int = 0
+    most_errors: int | None = None
+    accepted_wrong: int = 0
+    reason: str = ""
+    slice_cut: dict[str, float] = field(default_factory=dict)
+    slices: tuple[Slice, ...] = ()
+
+
+class Proving:
+    """Prepares the proof of one run."""
+
+    def __init__(self, job: Job, reference: Reference, ladder: Ladder) -> None:
+        self._job, self._reference, self._ladder = job, reference, ladder
+        self.referring = Referring(job, reference, ladder)
+        frame, n_train, n_cal = reference.drawn.frame, reference.n_train, reference.n_cal
+        self.train, self.cal = frame[:n_train], frame[n_train : n_train + n_cal]
+        self.audit = frame[n_train + n_cal : n_train + n_cal + reference.n_audit]
+        self.self_agreement: SelfAgreement | None = None
+        self.profile: Said | None = None  # what the sample's rows would be answered, for the watch on drift
+        self._digest = ""
+        self._settings = job.config.certificate
+
+    @property
+    def budget(self) -> int:
+        """How many of the rows may be wrong."""
+        return certify.error_budget(self._reference.drawn.n_rows, self._settings.target)
+
+    @property
+    def delta(self) -> float:
+        """The error that is allowed to all promises on this table and reference together."""
+        return float(1 - Fraction(str(self._settings.confidence)))
+
+    def begin(self, on_line: Callable[[str], None]) -> Frozen:
+        """Ask the reference about the sample, and freeze the policy.
+
+        Raises:
+            UsageError: the target is above the reference's agreement with itself.
+            ModelError: no request can pass; what was answered is archived.
+            KeyboardInterrupt: the run is to end.
+        """
+        with self._job.recorder.stage("prove"):
+            known = self._labels_of_train(on_line)
+            self._fit(known, on_line)
+            if all(isinstance(rung, Paid) and rung.is_reference for rung in self._job.rungs):
+                return self._of_the_reference_alone()
+            if not self._reference.can_answer or self._has_packs(known, on_line):
+                return self._chosen(on_line)
+            return self._certified(on_line)
+
+    # --- TRAIN --------------------------------------------------------------------------------------------------------
+
+    def _labels_of_train(self, on_line: Callable[[str], None]) -> U8:
+        """Ask the reference about TRAIN, and a model about its first rows twice."""
+        reference, settings = self._reference, self._settings
+        known = self.referring.labels_of(self.train)
+        if reference.paid is None or reference.again is None or not settings.self_agreement:
+            return known
+        rows = reference.drawn.frame[: n_again(reference, settings.self_agreement)]
+        first = known[: len(rows)] if len(rows) <= len(known) else self.referring.labels_of(rows)
+        second = self.referring.second_labels_of(rows, reference.again)
+        found = self.self_agreement = self_agreement(reference, first, second, settings.target)
+        on_line(
+            f"{reference.name} asked twice: the same answer to {found.n_equal:,} of {found.n:,} reviews "
+            f"({100 * found.low:.1f} to {100 * found.high:.1f} %)"
+        )
+        return known
+
+    def _fit(self, known: U8, on_line: Callable[[str], None]) -> None:
+        """Fit the local model to TRAIN, or switch it off where that fails and there is no other."""
+        learned = self._reference.learned
+        if learned is None:
+            return
+        self._digest = "" if learned.base is None else warm.digest(learned.base)
+        answered = np.flatnonzero(known != NO_LABEL)
+        labels = pl.Series([self._job.labels[code] for code in known[answered].tolist()], dtype=pl.String)
+        if not len(answered):
+            return
+        try:
+            found = warm.fit(
+                self.train["form"].gather(answered),
+                labels,
+                self._job.labels,
+                task=self._job.task.name,
+                base=learned.base,
+                seed=self._reference.seed % 2**31,
+            )
+        except InputError as error:
+            if learned.base is None:
+                on_line(f"the local model is switched off: {error}")
+            return
+        learned.use(found.model)
+        self._digest = found.digest
+        kind = "the local model, fitted further" if found.is_warm else "a local model, fitted"
+        on_line(
+            f"{kind} on {len(answered):,} reviews: {100 * found.agreement:.1f} % agree with {self._reference.name} "
+            "(on reviews that it did not see)"
+        )
+
+    def _has_packs(self, known: U8, on_line: Callable[[str], None]) -> bool:
+        """Say whether anything but the local model answers beside the reference: packs that pay, or named models.
+
+        Only an AUDIT can certify that. Decided on TRAIN.
+        """
+        job, paid = self._job, [one for one in self._job.rungs if isinstance(one, Paid)]
+        if job.near == "share" or job.voters:
+            return True
+        if not paid:
+            return False
+        if [one.source for one in paid] != [self._reference.name]:
+            return True  # the user named models between
+        said = choosing.said_by(self._ladder, paid[0], self._batch(self.train), self.train)
+        both = known != NO_LABEL
+        wrong = int((said.label != known)[both].sum())
+        # What the local model says of CAL's texts; their labels nobody has looked at.
+        local = choosing.said_by(self._ladder, job.rungs[0], self._batch(self.cal), self.cal)
+        single, packed = choosing.prices(self._ladder, self._reference, paid[0], self.train)
+        alone_usd, packs_usd = choosing.compared(
+            1 - risk_of(local.confidence, unknown=1.0) if isinstance(job.rungs[0], Local) else np.zeros(len(self.cal)),
+            (wrong + 1) / (int(both.sum()) + 2),
+            single_usd=single,
+            packed_usd=packed,
+            n_rows=self._reference.drawn.n_rows,
+            target=self._settings.target,
+            audit=self._audit_to_pass(),
+        )
+        pays = packs_usd < alone_usd
+        what = f"{paid[0].source} in packs: {wrong:,} of {int(both.sum()):,} answers differ from its single ones"
+        if math.isinf(packs_usd):
+            on_line(f"{what}, too many to prove anything with: not used")
+        else:
+            usd = f"labelling would cost about ${packs_usd:,.2f} with packs, ${alone_usd:,.2f} without"
+            on_line(f"{what}; {usd}: {'used' if pays else 'not used'}")
+        return pays
+
+    def _audit_to_pass(self) -> Audited:
+        """Return what an audit of this promise will be, as far as is known before it."""
+        n_from = self._reference.drawn.n_rows - len(self.train) - len(self.cal)
+        n, delta, most = min(len(self.audit), n_from), self.delta, None
+        if self._reference.can_answer:
+            delta = certify.attempt_delta(self.delta, 1)
+            most = certify.most_errors(n_from, min(self.budget, n_from), n, self.delta - delta)
+        return Audited(
+            n=n,
+            n_from=n_from,
+            target=self._settings.target,
+            delta=delta,
+            most_share=None if most is None else max(0, most) / max(1, n),
+        )
+
+    def _batch(self, drawn: pl.DataFrame) -> Batch:
+        return Batch(form=drawn["form"], sketches=None, tenant=drawn["tenant"] if self._job.isolated else None)
+
+    # --- CAL certifies ------------------------------------------------------------------------------------------------
+
+    def _certified(self, on_line: Callable[[str], None]) -> Frozen:
+        """Find with CAL how far the local model's answers are accepted; the rest has the reference's own."""
+        job, n_left = self._job, self._reference.drawn.n_rows - len(self.train)
+        self._leave_to(0)
+        (local, *_) = job.rungs
+        said = choosing.given_or_said_by(self._ladder, local, self._batch(self.cal), self.cal)
+        self.profile = said
+        risk = risk_of(said.confidence, unknown=-1.0)
+        path = (
+            "every row has the reference's own answer",
+            "what people and labelled history say is kept",
+            f"answers of the local model, from the most confident on, as far as CAL allows (model {self._digest[:16]})",
+        )
+        frozen = self._promised("cal", path, unknown_risk=-1.0, said=said)
+        if not self._is_worth_it(said, on_line):
+            frozen.method, frozen.policy, frozen.cut = "all", path[0], -math.inf
+            return frozen
+        reference = self.referring.labels_of(self.cal)
+        wrong = (reference == NO_LABEL) | (said.label != reference)
+        most = certify.most_errors(n_left, min(self.budget, n_left), len(self.cal), frozen.delta)
+        frozen.cut = certify.cut(risk, wrong, most)
+        accepted = risk < frozen.cut
+        frozen.most_errors = most if most >= 0 else None
+        frozen.n_errors = int((wrong & accepted).sum())
+        frozen.accepted_wrong = frozen.n_errors
+        frozen.policy = _named(frozen.cut, float(accepted.mean()) if len(accepted) else 0.0)
+        if frozen.cut <= -1.0 and bool((risk < 0).any()):
+            frozen.reason = "too much of what people or labelled history say differs from the reference"
+        self._cut_slices(frozen, risk, wrong)
+        on_line(
+            f"CAL: {frozen.n_errors:,} of at most {max(most, 0):,} errors seen in {len(self.cal):,} rows; "
+            f"{frozen.policy}"
+        )
+        return frozen
+
+    def _is_worth_it(self, said: Said, on_line: Callable[[str], None]) -> bool:
+        """Say whether the local model's answers may save more rows than CAL takes; their confidence tells, no label."""
+        n_rows = self._reference.drawn.n_rows
+        learned = self._reference.learned
+        if learned is not None and not learned.is_known:
+            return False
+        if len(self.cal) + len(self.train) >= n_rows:
+            on_line(f"the sample takes all {n_rows:,} rows: each has the reference's own answer")
+            return False
+        wrong = np.sort(risk_of(said.confidence, unknown=0.0))
+        share = float((np.cumsum(wrong) <= (1 - self._settings.target) * len(wrong)).mean()) if len(wrong) else 0.0
+        if share * n_rows >= len(self.cal):
+            return True
+        on_line(
+            f"the local model is switched off: about {100 * share:.1f} % of its answers could be accepted, and the "
+            f"sample that proves them takes {100 * len(self.cal) / n_rows:.1f} % of the rows"
+        )
+        return False
+
+    def _cut_slices(self, frozen: Frozen, risk: F64, wrong: Flags) -> None:
+        """Give each tenant or category a cut of its own, where it is lower than that of the whole table."""
+        per = self._settings.per
+        if not per:
+            return
+        known = dict(self.train[per].fill_null("").value_counts().rows())
+        frozen.slice_cut, frozen.slices = cut_slices(
+            self.cal[per].fill_null(""),
+            risk,
+            wrong,
+            n_of=self._reference.drawn.n_of,
+            n_known=known,
+            target=self._settings.target,
+            delta=frozen.delta,
+            cut=frozen.cut,
+        )
+
+    # --- CAL chooses, AUDIT certifies ---------------------------------------------------------------------------------
+
+    def _chosen(self, on_line: Callable[[str], None]) -> Frozen:
+        """Choose on CAL how sure each rung must be, and how many of the least sure rows go to the reference."""
+        job, reference = self._job, self._reference
+        labels = self.referring.labels_of(self.cal)
+        said = [choosing.said_by(self._ladder, rung, self._batch(self.cal), self.cal) for rung in job.rungs]
+        if not len(self.cal):
+            return self._kept_as_it_is()
+        choice = choosing.choose(
+            said,
+            labels,
+            usd=choosing.prices_of(self._ladder, reference, self.cal),
+            n_rows=reference.drawn.n_rows,
+            audit=self._audit_to_pass(),
+            can_answer=reference.can_answer,
+        )
+        self._adopt(choice)
+        # How sure the final answers are hangs on thresholds that CAL chose: of other rows it is not quite the same.
+        unknown = np.full(len(self.cal), np.nan, np.float32)
+        self.profile = Said(label=choice.final.label, confidence=unknown)
+        frozen = self._promised("audit", choice.path, unknown_risk=choice.unknown_risk)
+        frozen.policy, frozen.cut = choice.name, choice.cut
+        if choice.cut == -math.inf:
+            self._leave_to(0)  # the cheapest: none of its answers is kept
+            frozen.method = "all"
+            on_line(f"no policy is likely to reach {self._settings.target:g}: {choice.name}")
+            return frozen
+        on_line(
+            f"policy chosen on {len(self.cal):,} rows: {choice.name}; about {100 * choice.error:.1f} % of the labels "
+            f"would differ from {reference.name}'s (an estimate; AUDIT certifies)"
+        )
+        return frozen
+
+    def _kept_as_it_is(self) -> Frozen:
+        """Leave everything to the last rung: there is one policy alone, and so nothing to choose."""
+        self._leave_to(len(self._job.rungs) - 1)
+        name = f"every answer of {self._job.rungs[-1].source} is kept"
+        frozen = self._promised("audit", (name,), unknown_risk=0.5)
+        frozen.policy = name
+        return frozen
+
+    def _of_the_reference_alone(self) -> Frozen:
+        """Leave everything to the reference: nothing else can answer."""
+        frozen = self._promised("all", ("every row has the reference's own answer",), unknown_risk=-1.0)
+        frozen.policy, frozen.cut = frozen.path[0], -math.inf
+        return frozen
+
+    def _adopt(self, choice: Choice) -> None:
+        """Put the chosen thresholds in force."""
+        ladder = self._ladder
+        ladder.tally.reference = self._reference.name
+        used = tuple(value is not None for value in choice.thresholds)
+        entry = (used.index(True),) * len(route.LEVELS)
+        ladder.policy = Policy(entry=entry, thresholds=choice.thresholds, used=used)
+        ladder.tally.thresholds = choice.figures
+
+    def _leave_to(self, at: int) -> None:
+        """Let one rung answer everything."""
+        n = len(self._job.rungs)
+        self._ladder.tally.reference = self._reference.name
+        self._ladder.policy = Policy(
+            entry=(at,) * len(route.LEVELS),
+            thresholds=tuple(0.0 if one == at else None for one in range(n)),
+            used=tuple(one == at for one in range(n)),
+        )
+
+    def _promised(
+        self, method: Method, path: tuple[str, ...], *, unknown_risk: float, said: Said | None = None
+    ) -> Frozen:
+        """Freeze the policy path, and count the promise before the rows that test it are looked at.
+
+        `said` are the answers that CAL tests, where it certifies. What an audit tests is not known yet: all that
+        decides it counts.
+        """
+        settings, reference = self._settings, self._reference
+        tested = self._answerers() if said is None else said.label.tobytes() + said.confidence.tobytes()
+        # An audit may be looked at after any row; the cut that may follow it is of a fixed number.
+        n_audit = len(self.audit) if said is None and reference.can_answer else 0
+        sizes = (reference.drawn.n_rows, len(self.train), len(self.cal), n_audit)
+        # Another model, or other labels of a column, may go by the name of the same reference.
+        whom = self._job.config.columns.label_map if reference.paid is None else reference.paid.digest
+        told = (path, self._digest, sizes, f"{reference.seed:016x}", whom, hashlib.sha256(tested).hexdigest())
+        digest = hashlib.sha256(msgspec.json.encode(told)).hexdigest()
+        promise = Promise(target=settings.target, confidence=settings.confidence, per=settings.per, policy=digest)
+        attempt = reference.attempts.number(promise)
+        return Frozen(
+            method=method,
+            path=path,
+            digest=digest,
+            policy="",
+            cut=math.inf,
+            unknown_risk=unknown_risk,
+            attempt=attempt,
+            delta=certify.target_delta(self.delta, attempt),
+        )
+
+    def _answerers(self) -> bytes:
+        """Return what decides the labels that an audit tests: the models, their packs, and what copies share."""
+        job, config = self._job, self._job.config
+        models = [one.digest for one in job.rungs if isinstance(one, Paid)]
+        shared = (job.near, job.isolated, config.dedup, config.cache, config.process.chunk_rows)
+        return msgspec.json.encode((models, config.pack, config.prompt, config.ladder, shared))
+
+
+def cut_slices(
+    name: pl.Series,
+    risk: F64,
+    wrong: Flags,
+    *,
+    n_of: Mapping[str, int],
+    n_known: Mapping[str, int],
+    target: float,
+    delta: float,
+    cut: float,
+) -> tuple[dict[str, float], tuple[Slice, ...]]:
+    """Give each tenant or category a cut of its own, where it is lower than that of the whole table.
+
+    Args:
+        name: of the slice of each row tested, String (n,).
+        risk: float64 (n,).
+        wrong: bool (n,).
+        n_of: rows with a text of each slice.
+        n_known: rows of each that have the reference's answer anyway.
+        target: the share that must be right, in each.
+        delta: the chance of a false promise, which the slices share equally.
+        cut: that of the whole table.
+
+    Returns:
+        The cut of each slice, and what is proven of it.
+    """
+    cuts, slices, names = {}, [], name.to_numpy()
+    for one, n_rows in n_of.items():
+        here = np.flatnonzero(names == one)
+        n_left, budget = n_rows - n_known.get(one, 0), certify.error_budget(n_rows, target)
+        most = -1
+        if len(here):
+            most = certify.most_errors(n_left, min(budget, n_left), len(here), delta / len(n_of))
+        cuts[one] = cut if most < 0 else min(cut, certify.cut(risk[here], wrong[here], most))
+        slices.append(
+            Slice(
+                name=one,
+                n_rows=n_rows,
+                n_sampled=len(here),
+                n_errors=int((wrong[here] & (risk[here] < cuts[one])).sum()),
+                most_errors=most if most >= 0 else None,
+                accuracy_low=1 - budget / n_rows if most >= 0 else None,
+                state="certified" if most >= 0 else "not certified",
+            )
+        )
+    return cuts, tuple(slices)
+
+
+def risk_of(confidence: npt.NDArray[np.floating], *, unknown: float) -> F64:
+    """Return the estimated chance that answers are wrong, float64 (n,); `unknown` where no confidence is known."""
+    risk = 1 - confidence.astype(np.float64)
+    return np.where(np.isnan(risk), unknown, risk)
+
+
+def _named(cut: float, share: float) -> str:
+    if cut == math.inf:
+        return "every answer of the local model is accepted"
+    if cut <= 0:
+        return "no answer of the local model is accepted"
+    return f"answers of the local model from a confidence above {1 - cut:.3f} are accepted ({100 * share:.1f} %)"
