@@ -140,6 +140,7 @@ class Auditing:
                 target=self._job.config.certificate.target,
                 delta=delta,  # of each slice too, the first test has had the rest
                 cut=self._floor,
+                n_gaps=self._reference.n_gaps,
             )
         share = 100 * (1 - float(stays.mean())) if n else 100.0
         self._on_line(
@@ -175,7 +176,7 @@ class Auditing:
         """The rows that AUDIT was drawn from: those with a text that are neither in TRAIN nor in CAL."""
         proving = self._proving
         reference = self._reference
-        return reference.drawn.n_rows - len(proving.train) - len(proving.cal)
+        return reference.n_population - len(proving.train) - len(proving.cal)
 
     @property
     def _reference(self) -> Reference:
@@ -227,6 +228,7 @@ class Auditing:
                 wrong=wrong[name == one],
                 target=target,
                 delta=delta,
+                n_wrong=self._reference.n_gaps,
             )
             for one in n_of
         )

@@ -140,9 +140,10 @@ class Reference:
 
     `name` is `column:NAME`, `human` or a model's. `drawn` are rows in the order of the permutation that `seed` gives,
     from the table of this `fingerprint`; `n_train` and `n_cal` of them come first, `n_audit` at most follow. `paid`
-    asks the model one review a request; `again` keeps its second answers. `human` has what people
-    said, label or null for a skipped one, by row. `learned` is the local model, which TRAIN may change. `can_answer`:
-    rows whose answer is not accepted get the reference's own. `attempts` counts the promises on this table.
+    asks the model one review a request; `again` keeps its second answers. `human` has what people said, label or null
+    for a skipped one, by row. `learned` is the local model, which TRAIN may change. `can_answer`: rows whose answer is
+    not accepted get the reference's own. `n_gaps` rows have no label in the reference's column: the sample is of the
+    others, and these count as wrong. `attempts` counts the promises on this table.
     """
 
     kind: Literal["model", "column", "human"]
@@ -159,6 +160,12 @@ class Reference:
     paid: Paid | None = None
     again: Cache | None = None
     human: Mapping[int, str | None] = field(default_factory=dict)
+    n_gaps: int = 0
+
+    @property
+    def n_population(self) -> int:
+        """The rows that the sample was drawn from."""
+        return self.drawn.n_rows - self.n_gaps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -130,6 +130,8 @@ class Proof:
         rows = Rows(reviews=one.chunk.reviews, form=one.form, labelled=one.labelled)
         labelled, missing = proving.referring.refer(rows, mask)
         self._n_reference += int(labelled["referred"].sum())
+        if self._reference is not None and self._reference.kind == "column":  # its gaps are counted as wrong already
+            missing &= one.chunk.reviews["label"].is_not_null().to_numpy()
         self._n_unproven += int(missing.sum())
         if per := self._job.config.certificate.per:
             self._unproven_of.update(one.chunk.reviews[per].fill_null("").filter(pl.Series(missing)).to_list())
@@ -190,6 +192,7 @@ class Proof:
         if reference is None or proving is None or frozen is None:
             return None
         settings, n_rows = self._job.config.certificate, reference.drawn.n_rows
+        self._n_unproven += reference.n_gaps
         found = self._found(frozen, proving)
         is_met, reason = self._verdict(found, frozen, n_rows)
         n_calls = 0
@@ -258,7 +261,7 @@ class Proof:
         budget = certify.error_budget(n_rows, target)
         if low is not None and round((1 - low) * n_rows) <= budget:
             return True, ""
-        if self._n_unproven:
+        if self._n_unproven > (0 if reference is None else reference.n_gaps):
             return False, f"{self._n_unproven:,} rows should have had the reference's own answer, and it gave none"
         if self._auditing is not None:
             return False, self._auditing.reason()

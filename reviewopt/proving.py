@@ -77,8 +77,9 @@ class Proving:
 
     @property
     def budget(self) -> int:
-        """How many of the rows may be wrong."""
-        return certify.error_budget(self._reference.drawn.n_rows, self._settings.target)
+        """How many of the rows that the sample was drawn from may be wrong."""
+        whole = certify.error_budget(self._reference.drawn.n_rows, self._settings.target)
+        return whole - self._reference.n_gaps
 
     @property
     def delta(self) -> float:
@@ -189,7 +190,7 @@ class Proving:
 
     def _audit_to_pass(self) -> Audited:
         """Return what an audit of this promise will be, as far as is known before it."""
-        n_from = self._reference.drawn.n_rows - len(self.train) - len(self.cal)
+        n_from = self._reference.n_population - len(self.train) - len(self.cal)
         n, delta, most = min(len(self.audit), n_from), self.delta, None
         if self._reference.can_answer:
             delta = certify.attempt_delta(self.delta, 1)
@@ -209,7 +210,7 @@ class Proving:
 
     def _certified(self, on_line: Callable[[str], None]) -> Frozen:
         """Find with CAL how far the local model's answers are accepted; the rest has the reference's own."""
-        job, n_left = self._job, self._reference.drawn.n_rows - len(self.train)
+        job, n_left = self._job, self._reference.n_population - len(self.train)
         self._leave_to(0)
         (local, *_) = job.rungs
         said = choosing.given_or_said_by(self._ladder, local, self._batch(self.cal), self.cal)
@@ -276,6 +277,7 @@ class Proving:
             target=self._settings.target,
             delta=frozen.delta,
             cut=frozen.cut,
+            n_gaps=self._reference.n_gaps,
         )
 
     # --- CAL chooses, AUDIT certifies ---------------------------------------------------------------------------------
@@ -393,6 +395,7 @@ def cut_slices(
     target: float,
     delta: float,
     cut: float,
+    n_gaps: int = 0,
 ) -> tuple[dict[str, float], tuple[Slice, ...]]:
     """Give each tenant or category a cut of its own, where it is lower than that of the whole table.
 
@@ -405,6 +408,7 @@ def cut_slices(
         target: the share that must be right, in each.
         delta: the chance of a false promise, which the slices share equally.
         cut: that of the whole table.
+        n_gaps: rows that count as wrong anyway; each slice may have all of them.
 
     Returns:
         The cut of each slice, and what is proven of it.
@@ -412,9 +416,9 @@ def cut_slices(
     cuts, slices, names = {}, [], name.to_numpy()
     for one, n_rows in n_of.items():
         here = np.flatnonzero(names == one)
-        n_left, budget = n_rows - n_known.get(one, 0), certify.error_budget(n_rows, target)
+        n_left, budget = n_rows - n_known.get(one, 0), certify.error_budget(n_rows, target) - n_gaps
         most = -1
-        if len(here):
+        if len(here) and budget >= 0:
             most = certify.most_errors(n_left, min(budget, n_left), len(here), delta / len(n_of))
         cuts[one] = cut if most < 0 else min(cut, certify.cut(risk[here], wrong[here], most))
         slices.append(
@@ -424,7 +428,7 @@ def cut_slices(
                 n_sampled=len(here),
                 n_errors=int((wrong[here] & (risk[here] < cuts[one])).sum()),
                 most_errors=most if most >= 0 else None,
-                accuracy_low=1 - budget / n_rows if most >= 0 else None,
+                accuracy_low=1 - (budget + n_gaps) / n_rows if most >= 0 else None,
                 state="certified" if most >= 0 else "not certified",
             )
         )

@@ -216,6 +216,7 @@ def _with_reference(
             paid=strong,
             again=again,
             human=human,
+            n_gaps=drawn.n_rows - drawn.n_labelled if kind == "column" and can_answer else 0,
         ),
     )
 

@@ -226,3 +226,26 @@ def test_every_cent_is_in_the_cost_column(tmp_path: Path) -> None:
     run, out = prove(world, tmp_path, kind="model", sizes=(0, 200, 0))
     assert run.asked is not None
     assert float(out["sentiment_cost_usd"].sum()) == pytest.approx(float(run.asked.spent_usd), rel=1e-4)
+
+
+def test_rows_without_a_label_in_the_references_column_count_as_wrong(tmp_path: Path) -> None:
+    world = calibrated(900, 15)
+    hidden = np.arange(900) % 45 == 0
+    run, out = prove(world, tmp_path, hidden=hidden)
+    found = certificate_of(run)
+    assert found.n_unproven == 20
+    assert found.is_met
+    assert found.accuracy_low == 0.9
+    said = out["sentiment"].cast(str).to_numpy()
+    wrong = said != np.array(["negative", "neutral", "positive"])[world.truth]
+    assert int((wrong | hidden).sum()) <= 90
+
+
+def test_gaps_take_from_the_errors_that_are_allowed(tmp_path: Path) -> None:
+    whole, gaps = tmp_path / "whole", tmp_path / "gaps"
+    shares = []
+    for folder, hidden in ((whole, np.zeros(900, np.bool_)), (gaps, np.arange(900) % 15 == 0)):
+        folder.mkdir()
+        run, _ = prove(calibrated(900, 16, error=0.15), folder, hidden=hidden)
+        shares.append(certificate_of(run).most_errors)
+    assert shares[1] < shares[0]

@@ -23,7 +23,7 @@ from reviewopt.errors import ModelError, UsageError
 from reviewopt.job import Job, Reference
 from reviewopt.ladder import Ladder
 from reviewopt.models.scripted import Scripted
-from reviewopt.referring import Referring, Rows, distinct, self_agreement
+from reviewopt.referring import Referring, Rows, distinct, n_again, self_agreement
 from reviewopt.text import normal
 
 N = 60
@@ -254,6 +254,16 @@ def test_reviews_without_two_answers_do_not_count(model: Reference) -> None:
     assert (found.n, found.n_equal) == (8, 3)
     nothing = self_agreement(model, np.full(5, NO_LABEL, np.uint8), np.zeros(5, np.uint8), 1.0)
     assert (nothing.n, nothing.low, nothing.high) == (0, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("n_rows", "most", "n_drawn", "n"),
+    [(100_000, 200, 500, 200), (1_000, 200, 500, 50), (100, 200, 60, 20), (1_000, 10, 500, 10), (100_000, 200, 7, 7)],
+    ids=["as many as wanted", "a twentieth", "twenty at least", "no more than wanted", "no more than drawn"],
+)
+def test_a_model_is_asked_so_many_reviews_twice(model: Reference, n_rows: int, most: int, n_drawn: int, n: int) -> None:
+    frame = pl.DataFrame({"row": range(n_drawn)})
+    assert n_again(replace(model, drawn=replace(model.drawn, frame=frame, n_rows=n_rows)), most) == n
 
 
 # --- rows that it is given --------------------------------------------------------------------------------------------

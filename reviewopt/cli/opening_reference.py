@@ -151,8 +151,11 @@ def open_reference(
         return draws.draw(table, seed, n, as_sent=as_sent, per=settings.per, on_rows=on_rows)
 
     drawn = drawn_of(n)
-    if found.kind == "column" and drawn.n_labelled < drawn.n_rows:
-        drawn, can_answer = _labelled(found, settings, drawn, n, drawn_of), False
+    n_gaps = drawn.n_rows - drawn.n_labelled if found.kind == "column" else 0
+    if n_gaps:
+        drawn = _labelled(found, settings, drawn, n, drawn_of, on_note)
+    if n_gaps > certify.error_budget(drawn.n_rows, settings.target):
+        can_answer, n_gaps = False, 0  # the user says that the labelled rows are a uniform sample of all
     if settings.on_drift == "escalate" and not can_answer:
         raise UsageError(
             f"--on-drift escalate: {found.name} cannot answer rows beyond the sample; leave it out, or name a model"
@@ -183,6 +186,7 @@ def open_reference(
         paid=paid,
         again=None if again is None else again().cache,
         human=given,
+        n_gaps=n_gaps,
     )
 
 
@@ -250,17 +254,24 @@ def given_by_people(
 
 
 def _labelled(
-    found: Wanted, settings: CertificateSettings, drawn: Drawn, n: int, drawn_of: Callable[[int], Drawn]
+    found: Wanted,
+    settings: CertificateSettings,
+    drawn: Drawn,
+    n: int,
+    drawn_of: Callable[[int], Drawn],
+    on_note: Callable[[str], None],
 ) -> Drawn:
-    """Draw from the labelled rows alone, where the user says that they are a uniform sample of all.
+    """Draw from the labelled rows alone: where the others are so few that all may be wrong, or the user says so.
 
     Raises:
-        UsageError: the user has not said so, or no row has a label.
+        UsageError: too many rows have no label, and the user has not said that those that have are a uniform sample.
     """
     n_missing = drawn.n_rows - drawn.n_labelled
     if not drawn.n_labelled:
         raise UsageError(f"--reference {found.name}: no row with a text has a label there; --label-map may help")
-    if not settings.missing_at_random:
+    if n_missing <= certify.error_budget(drawn.n_rows, settings.target):
+        on_note(f"{n_missing:,} rows have no label in {found.column}: they count as wrong")
+    elif not settings.missing_at_random:
         raise UsageError(
             f"--reference {found.name}: {n_missing:,} of {drawn.n_rows:,} rows with a text have no label there, and "
             "those that have are a uniform sample only if the gaps have nothing to do with the texts; where that is "
