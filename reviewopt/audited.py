@@ -8,6 +8,7 @@ the second takes the whole sample, which the first has used up when it fails, so
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -56,10 +57,16 @@ class Auditing:
         self._risk = np.ones(len(rows))
         self._wrong = np.zeros(0, np.bool_)
         self._floor = math.inf
+        self._digest = hashlib.sha256()
         self._slice_floor: dict[str, float] = {}
         self._slices: tuple[Slice, ...] = ()
         self._n_escalated = 0
         self._attempts: list[Attempt] = []
+
+    @property
+    def digest(self) -> bytes:
+        """What names the frozen labels and their risks."""
+        return self._digest.digest()
 
     @property
     def asked(self) -> pl.DataFrame:
@@ -77,6 +84,7 @@ class Auditing:
     def see(self, reviews: pl.DataFrame, labelled: pl.DataFrame) -> None:
         """Take note of a chunk's frozen labels, as far as its rows may be audited."""
         risk = self.risk(labelled)
+        self._digest.update(labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy().tobytes() + risk.tobytes())
         rows = reviews["row"].to_numpy()
         at = np.minimum(np.searchsorted(self._rows, rows), max(0, len(self._rows) - 1))
         here = np.flatnonzero(self._rows[at] == rows) if len(self._rows) else np.zeros(0, np.int64)
@@ -188,6 +196,8 @@ class Auditing:
 
     def found(self, n_rows: int, n_unproven: int) -> Found:
         """Return the bound over all `n_rows`, of which `n_unproven` count as wrong, and the estimate."""
+        if not self._attempts:
+            return Found(low=None, seen=None, n_audited=0, n_errors=0)
         last, n_audited = self._attempts[-1], len(self._wrong)
         wrong = self._wrong & (self._risk[:n_audited] < self._floor)
         high = self._budget
@@ -210,6 +220,8 @@ class Auditing:
 
     def reason(self) -> str:
         """Say why the labels did not pass."""
+        if not self._attempts:
+            return "the run ended before every row had its answer, so nothing was tested: run the same command again"
         return reason_of(self._reference.name, self.attempts[-1], self._job.config.certificate.target)
 
     def slices(self) -> tuple[Slice, ...]:

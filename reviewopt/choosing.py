@@ -32,6 +32,7 @@ _REFERRED: Final = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4)
 # A label of a column costs nothing; to prefer the policy that needs fewer, each is weighed with this much, in USD.
 _LABEL_WEIGHT_USD: Final = 1e-6
 _USED: Final = 0.7  # of the allowed errors, what the rows accepted under CAL's test use; chosen
+ALL: Final = "every row has the reference's own answer"
 _MARGIN: Final = 0.9  # of the errors that an audit's second test allows, what a policy may be expected to make; chosen
 _N_MIXES: Final = 20  # of local and packed answers that are compared
 _UNKNOWN_RISK: Final = 0.5  # where no answer of the sample was without a confidence
@@ -213,9 +214,9 @@ def choose(
         if total < least:
             best, least = one, total
     if best is not None:
-        return _with(best, cut=best.cut, name=best.name, error=best.error, path=path)
+        return _with(best, cut=best.cut, name=best.name if best.cut > -math.inf else ALL, error=best.error, path=path)
     best = min(candidates, key=lambda one: one.error)
-    cut, name = (-math.inf, "every row has the reference's own answer") if can_answer else (best.cut, best.name)
+    cut, name = (-math.inf, ALL) if can_answer else (best.cut, best.name)
     return _with(best, cut=cut, name=name, error=0.0 if can_answer else best.error, path=path)
 
 

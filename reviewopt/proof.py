@@ -91,12 +91,19 @@ class Proof:
                 labelled = self._answered(proving, one, self._refused(one, frozen))
                 auditing.see(one.chunk.reviews, labelled)
                 staged.add(labelled)
-            auditing.audit()
+            if not self._ended_early():  # of a run that goes on later nothing is tested yet, and no promise is counted
+                proving.count(frozen, auditing.digest)
+                auditing.audit()
             known = pl.concat([sample, auditing.asked["row"]])
             for (chunk, form), labelled in zip(again(), staged.frames(), strict=True):
                 question = np.where((labelled["source"] == "empty").to_numpy(), -1, 0)
                 one = Answered(chunk=chunk, form=form, labelled=labelled, question=question)
                 yield chunk, self._referred(proving, one, auditing.escalated(chunk.reviews, labelled, question), known)
+
+    def _ended_early(self) -> bool:
+        """Say whether a budget or the deadline has left rows without the answer that the policy has for them."""
+        pools = [asking.pool for asking in self._ladder.asking.values()]
+        return any(pool.is_late or pool.counts.n_over_budget for pool in pools)
 
     # --- which rows go to the reference -------------------------------------------------------------------------------
 
@@ -262,7 +269,11 @@ class Proof:
         if low is not None and round((1 - low) * n_rows) <= budget:
             return True, ""
         if self._n_unproven > (0 if reference is None else reference.n_gaps):
-            return False, f"{self._n_unproven:,} rows should have had the reference's own answer, and it gave none"
+            n_given = 0 if self._proving is None else self._proving.referring.n_given
+            why = "it gave none"
+            if n_given:
+                why = f"{n_given:,} have that of people or labelled history, which outranks it (see --home)"
+            return False, f"{self._n_unproven:,} rows should have had the reference's own answer, and {why}"
         if self._auditing is not None:
             return False, self._auditing.reason()
         return False, "the sample does not prove it"

@@ -55,7 +55,6 @@ class Frozen:
     delta: float
     n_errors: int = 0
     most_errors: int | None = None
-    accepted_wrong: int = 0
     reason: str = ""
     slice_cut: dict[str, float] = field(default_factory=dict)
     slices: tuple[Slice, ...] = ()
@@ -217,14 +216,15 @@ class Proving:
         self.profile = said
         risk = risk_of(said.confidence, unknown=-1.0)
         path = (
-            "every row has the reference's own answer",
+            choosing.ALL,
             "what people and labelled history say is kept",
             f"answers of the local model, from the most confident on, as far as CAL allows (model {self._digest[:16]})",
         )
-        frozen = self._promised("cal", path, unknown_risk=-1.0, said=said)
+        frozen = self._promised("cal", path, unknown_risk=-1.0)
         if not self._is_worth_it(said, on_line):
             frozen.method, frozen.policy, frozen.cut = "all", path[0], -math.inf
             return frozen
+        self.count(frozen, hashlib.sha256(said.label.tobytes() + said.confidence.tobytes()).digest())
         reference = self.referring.labels_of(self.cal)
         wrong = (reference == NO_LABEL) | (said.label != reference)
         most = certify.most_errors(n_left, min(self.budget, n_left), len(self.cal), frozen.delta)
@@ -232,7 +232,6 @@ class Proving:
         accepted = risk < frozen.cut
         frozen.most_errors = most if most >= 0 else None
         frozen.n_errors = int((wrong & accepted).sum())
-        frozen.accepted_wrong = frozen.n_errors
         frozen.policy = _named(frozen.cut, float(accepted.mean()) if len(accepted) else 0.0)
         if frozen.cut <= -1.0 and bool((risk < 0).any()):
             frozen.reason = "too much of what people or labelled history say differs from the reference"
@@ -324,7 +323,7 @@ class Proving:
 
     def _of_the_reference_alone(self) -> Frozen:
         """Leave everything to the reference: nothing else can answer."""
-        frozen = self._promised("all", ("every row has the reference's own answer",), unknown_risk=-1.0)
+        frozen = self._promised("all", (choosing.ALL,), unknown_risk=-1.0)
         frozen.policy, frozen.cut = frozen.path[0], -math.inf
         return frozen
 
@@ -347,42 +346,43 @@ class Proving:
             used=tuple(one == at for one in range(n)),
         )
 
-    def _promised(
-        self, method: Method, path: tuple[str, ...], *, unknown_risk: float, said: Said | None = None
-    ) -> Frozen:
-        """Freeze the policy path, and count the promise before the rows that test it are looked at.
-
-        `said` are the answers that CAL tests, where it certifies. What an audit tests is not known yet: all that
-        decides it counts.
-        """
-        settings, reference = self._settings, self._reference
-        tested = self._answerers() if said is None else said.label.tobytes() + said.confidence.tobytes()
-        # An audit may be looked at after any row; the cut that may follow it is of a fixed number.
-        n_audit = len(self.audit) if said is None and reference.can_answer else 0
-        sizes = (reference.drawn.n_rows, len(self.train), len(self.cal), n_audit)
+    def _promised(self, method: Method, path: tuple[str, ...], *, unknown_risk: float) -> Frozen:
+        """Freeze the policy path. The promise is counted by `count`, where there is something to test."""
+        reference = self._reference
+        sizes = (reference.drawn.n_rows, len(self.train), len(self.cal))
         # Another model, or other labels of a column, may go by the name of the same reference.
         whom = self._job.config.columns.label_map if reference.paid is None else reference.paid.digest
-        told = (path, self._digest, sizes, f"{reference.seed:016x}", whom, hashlib.sha256(tested).hexdigest())
-        digest = hashlib.sha256(msgspec.json.encode(told)).hexdigest()
-        promise = Promise(target=settings.target, confidence=settings.confidence, per=settings.per, policy=digest)
-        attempt = reference.attempts.number(promise)
+        told = (path, self._digest, sizes, f"{reference.seed:016x}", whom)
         return Frozen(
             method=method,
             path=path,
-            digest=digest,
+            digest=hashlib.sha256(msgspec.json.encode(told)).hexdigest(),
             policy="",
             cut=math.inf,
             unknown_risk=unknown_risk,
-            attempt=attempt,
-            delta=certify.target_delta(self.delta, attempt),
+            attempt=1,
+            delta=certify.target_delta(self.delta, 1),
         )
 
-    def _answerers(self) -> bytes:
-        """Return what decides the labels that an audit tests: the models, their packs, and what copies share."""
-        job, config = self._job, self._job.config
-        models = [one.digest for one in job.rungs if isinstance(one, Paid)]
-        shared = (job.near, job.isolated, config.dedup, config.cache, config.process.chunk_rows)
-        return msgspec.json.encode((models, config.pack, config.prompt, config.ladder, shared))
+    def count(self, frozen: Frozen, tested: bytes) -> None:
+        """Count the promise before the rows that test it are looked at.
+
+        The same policy and the same labels are the same promise, however often the command runs; whatever else is
+        tested on this table and reference is a further one, at a smaller delta.
+
+        Args:
+            frozen: the policy; its attempt and delta are set.
+            tested: a digest of the labels that are tested, and of how risky each is.
+        """
+        settings, reference = self._settings, self._reference
+        # An audit may be looked at after any row; the cut that may follow it is of a fixed number.
+        n_audit = len(self.audit) if frozen.method == "audit" and reference.can_answer else 0
+        frozen.digest = hashlib.sha256(msgspec.json.encode((frozen.digest, n_audit)) + tested).hexdigest()
+        promise = Promise(
+            target=settings.target, confidence=settings.confidence, per=settings.per, policy=frozen.digest
+        )
+        frozen.attempt = reference.attempts.number(promise)
+        frozen.delta = certify.target_delta(self.delta, frozen.attempt)
 
 
 def cut_slices(

@@ -45,6 +45,7 @@ class Referring:
     def __init__(self, job: Job, reference: Reference, ladder: Ladder) -> None:
         self._job, self._reference, self._ladder = job, reference, ladder
         self._code = {name: at for at, name in enumerate(job.labels)}
+        self.n_given = 0  # rows that people or labelled history answered, where the reference should have
 
     def labels_of(self, drawn: pl.DataFrame) -> U8:
         """Return the reference's label of each drawn row, uint8 (n,); NO_LABEL where it has none.
@@ -94,6 +95,7 @@ class Referring:
         missing = np.zeros(len(mask), np.bool_)
         at, given = self._without_given(rows, np.flatnonzero(mask))
         missing[given] = True
+        self.n_given += len(given)
         if "referred" not in rows.labelled.columns:
             rows = replace(rows, labelled=rows.labelled.with_columns(referred=pl.lit(False)))
         if not len(at):

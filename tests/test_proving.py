@@ -93,8 +93,8 @@ def test_an_audit_whose_slices_have_another_size_is_a_further_promise_where_a_cu
     tmp_path: Path, unsure: World
 ) -> None:
     every = [(20, 100, 150), (20, 100, 200), (20, 120, 150), (40, 100, 150), (20, 100, 150)]
-    numbers = [begun(unsure, tmp_path, kind="model", ladder=[between(unsure)], sizes=sizes).attempt for sizes in every]
-    assert numbers == [1, 2, 3, 4, 1]
+    found = [certificate_of(unsure, tmp_path, kind="model", ladder=[between(unsure)], sizes=sizes) for sizes in every]
+    assert [one.attempt for one in found] == [1, 2, 3, 4, 1]
 
 
 def test_people_may_answer_on_and_it_stays_the_same_promise(tmp_path: Path, unsure: World) -> None:
@@ -104,27 +104,39 @@ def test_people_may_answer_on_and_it_stays_the_same_promise(tmp_path: Path, unsu
     assert numbers == [1, 1]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"name": "other"},
-        {"settings": {"pack.fixed": 5}},
-        {"settings": {"dedup.near": "share"}},
-        {"settings": {"cache.similar.threshold": 90}},
-        {"settings": {"prompt.most_review_tokens": 50}},
-    ],
-    ids=["model", "packs", "near", "similar", "prompt"],
-)
-def test_whatever_decides_the_labels_that_are_audited_makes_another_promise(
-    tmp_path: Path, unsure: World, change: dict[str, Any]
-) -> None:
+def test_other_labels_that_are_audited_make_another_promise(tmp_path: Path, unsure: World) -> None:
     """Else whoever tries ten models on the same rows, each at all of delta, finds one that passes by luck."""
-    name = change.get("name", "middle")
     options: dict[str, Any] = {"kind": "model", "sizes": (20, 100, 200)}
-    first = begun(unsure, tmp_path, ladder=[between(unsure)], **options)
-    second = begun(unsure, tmp_path, ladder=[between(unsure, name=name)], settings=change.get("settings"), **options)
-    assert (first.method, first.attempt, second.attempt) == ("audit", 1, 2)
-    assert second.delta < first.delta
+    found = []
+    for seed in (0, 1, 0):
+        folder = tmp_path / str(seed)
+        folder.mkdir(exist_ok=True)
+        (folder / "home").unlink(missing_ok=True)
+        (folder / "home").symlink_to(tmp_path / "certificates")
+        (tmp_path / "certificates").mkdir(exist_ok=True)
+        ladder = [between(unsure, error=0.05, seed=seed, name=f"middle{seed}")]
+        found.append(certificate_of(unsure, folder, ladder=ladder, **options))
+    assert [one.method for one in found] == ["audit"] * 3
+    assert [one.attempt for one in found] == [1, 2, 1]
+    assert found[1].delta < found[0].delta
+
+
+def test_the_same_labels_by_other_settings_are_the_same_promise(tmp_path: Path, unsure: World) -> None:
+    options: dict[str, Any] = {"kind": "model", "sizes": (20, 100, 200)}
+    for settings in ({}, {"pack.fixed": 5}):
+        found = certificate_of(unsure, tmp_path, ladder=[between(unsure)], settings=settings, **options)
+        assert (found.method, found.attempt) == ("audit", 1)
+
+
+def test_a_run_that_a_budget_has_cut_short_tests_nothing_and_counts_nothing(tmp_path: Path, unsure: World) -> None:
+    options: dict[str, Any] = {"kind": "model", "sizes": (20, 100, 200)}
+    settings = {"budget.usd": 0.135}
+    cut = certificate_of(unsure, tmp_path, ladder=[between(unsure)], settings=settings, **options)
+    assert not cut.is_met
+    assert (cut.accuracy_low, cut.n_audit) == (None, 0)
+    assert "nothing was tested" in cut.reason
+    whole = certificate_of(unsure, tmp_path, ladder=[between(unsure)], **options)
+    assert (whole.is_met, whole.attempt) == (True, 1)
 
 
 def test_other_answers_to_cal_make_another_promise(tmp_path: Path) -> None:

@@ -137,8 +137,9 @@ class Models:
         """
         paid = self.open(spec)
         alone = _alone(_model_key(self._config, paid.model))
-        if is_second:
-            alone = structs.replace(alone, settings={**alone.settings, "again": "1"})
+        # Apart from what the same model answers singly as a rung: that is tested, and may be another text's answer.
+        asked = "the reference, again" if is_second else "the reference"
+        alone = structs.replace(alone, settings={**alone.settings, "asked_as": asked})
         cache = self._cache(alone, is_reference=True)
         return replace(paid, cache=cache, singly=None, tuning=None, is_reference=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -32,6 +32,11 @@ class _Body(msgspec.Struct):
     usage: Any = None
     id: Any = None
     error: Any = None
+
+
+# Made once, before any thread reads: threads that decode into a new type at the same time crash (msgspec 0.22).
+_BODY: Final = msgspec.json.Decoder(_Body)
+_LOGPROBS: Final = msgspec.json.Decoder(events.Logprobs | None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +116,7 @@ def _read_success(exchange: Exchange, request: Request, task: Task, caller: Call
 def _plain(exchange: Exchange) -> _Said | None:
     """Read a reply that came whole; None where it is none."""
     try:
-        body = msgspec.json.decode(exchange.body, type=_Body)
+        body = _BODY.decode(exchange.body)
     except replies.BAD_BODY:
         return None
     choice = (body.choices[0] if body.choices else None) or _Choice()
@@ -164,7 +169,7 @@ def _no_values(said: _Said, request: Request, caller: Caller) -> str:
 
 def _tokens(raw: msgspec.Raw) -> Sequence[events.Token]:
     try:
-        return (msgspec.json.decode(raw, type=events.Logprobs | None) or events.Logprobs()).content or ()
+        return (_LOGPROBS.decode(raw) or events.Logprobs()).content or ()
     except replies.BAD_BODY:
         return ()
 

@@ -55,6 +55,11 @@ class Logprobs(msgspec.Struct, frozen=True):
     content: list[Token] | None = None
 
 
+# Made once, before any thread reads: threads that decode into a new type at the same time crash (msgspec 0.22).
+_EVENT: Final = msgspec.json.Decoder(_Event)
+_PIECES: Final = msgspec.json.Decoder(list[Logprobs | None])
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Streamed:
     """What stood in a stream, as far as it goes.
@@ -94,7 +99,7 @@ def read(body: bytes) -> Streamed:
             is_done = True
             break
         try:
-            event = msgspec.json.decode(data, type=_Event)
+            event = _EVENT.decode(data)
         except _BAD_EVENT:
             break
         name = name or event.id
@@ -154,7 +159,7 @@ def _events(body: bytes) -> Iterator[tuple[bytes, bytes]]:
 def _tokens(raw: list[bytes]) -> list[Token]:
     """Read the tokens of all pieces at once; none where one of them is odd."""
     try:
-        pieces = msgspec.json.decode(b"[" + b",".join(raw) + b"]", type=list[Logprobs | None])
+        pieces = _PIECES.decode(b"[" + b",".join(raw) + b"]")
     except _BAD_EVENT:
         return []
     return [token for piece in pieces if piece is not None for token in piece.content or ()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -503,3 +505,43 @@ def test_a_cut_never_adds_an_answer(content: str) -> None:
     for at in range(0, len(whole), 7):
         cut = chat_content.read_values(whole[:at], (), SENTIMENT, is_cut=True)
         assert cut == chat_content.read_values(whole, (), SENTIMENT, is_cut=False)[: len(cut)]
+
+
+# Fresh types each time: only the first use of a type by several threads at once ever crashed.
+FIRST_REPLIES = """
+import importlib, sys, threading
+from reviewopt.data import Request
+from reviewopt.models import chat_reply, events
+from reviewopt.models.http import Exchange
+from reviewopt.models.reasons import Caller
+from reviewopt.task import Choice, Task
+
+sys.setswitchinterval(1e-6)
+whole = b'{"choices": [{"message": {"content": "{}"}, "logprobs": {"content": []}}]}'
+piece = b'data: {"choices": [{"delta": {"content": "{}"}, "logprobs": {"content": []}}]}\\n\\n'
+task = Task(name="t", instructions="", fields=(Choice(name="s", labels=("a", "b")),))
+request = Request(questions=(), ids=("r01",), body=b"{}", most_output_tokens=9)
+caller = Caller(endpoint="https://h.example/v1", model="m", key_variable="K", key="k")
+
+
+def read(body, all_here):
+    exchange = Exchange(seconds=0.5, status=200, headers={}, body=body)
+    all_here.wait()
+    chat_reply.read(exchange, request, task, caller)
+
+
+for body in (whole, piece) * 100:
+    importlib.reload(events)
+    importlib.reload(chat_reply)
+    all_here = threading.Barrier(8)
+    threads = [threading.Thread(target=read, args=(body, all_here)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+"""
+
+
+def test_the_first_replies_may_be_read_by_many_threads_at_once() -> None:
+    done = subprocess.run([sys.executable, "-c", FIRST_REPLIES], capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
