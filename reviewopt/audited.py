@@ -23,7 +23,7 @@ from reviewopt import certify
 from reviewopt.certificate import Attempt, Slice
 from reviewopt.dedup.spread import NO_LABEL
 from reviewopt.job import Job, Reference
-from reviewopt.proving import Frozen, Proving, cut_slices, risk_of
+from reviewopt.proving import CUT_SHORT, Frozen, Proving, cut_slices, risk_of
 
 # Audit rows that are asked at a time: a few requests on every thread, and little more than the test needs.
 _AUDIT_ROWS: Final = 64
@@ -57,7 +57,7 @@ class Auditing:
         self._risk = np.ones(len(rows))
         self._wrong = np.zeros(0, np.bool_)
         self._floor = math.inf
-        self._digest = hashlib.sha256()
+        self._labels_digest, self._risks_digest = hashlib.sha256(), hashlib.sha256()
         self._slice_floor: dict[str, float] = {}
         self._slices: tuple[Slice, ...] = ()
         self._n_escalated = 0
@@ -66,7 +66,7 @@ class Auditing:
     @property
     def digest(self) -> bytes:
         """What names the frozen labels and their risks."""
-        return self._digest.digest()
+        return self._labels_digest.digest() + self._risks_digest.digest()
 
     @property
     def asked(self) -> pl.DataFrame:
@@ -84,7 +84,8 @@ class Auditing:
     def see(self, reviews: pl.DataFrame, labelled: pl.DataFrame) -> None:
         """Take note of a chunk's frozen labels, as far as its rows may be audited."""
         risk = self.risk(labelled)
-        self._digest.update(labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy().tobytes() + risk.tobytes())
+        self._labels_digest.update(labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy().tobytes())
+        self._risks_digest.update(risk.tobytes())
         rows = reviews["row"].to_numpy()
         at = np.minimum(np.searchsorted(self._rows, rows), max(0, len(self._rows) - 1))
         here = np.flatnonzero(self._rows[at] == rows) if len(self._rows) else np.zeros(0, np.int64)
@@ -109,6 +110,8 @@ class Auditing:
                 part = slice(first.n, first.n + _AUDIT_ROWS)
                 reference = proving.referring.labels_of(rows[part])
                 wrong = (reference == NO_LABEL) | (reference != self._label[part])
+                # It may have been said with the sample in hand, and then tells nothing of the other rows.
+                wrong |= proving.referring.is_given_to(rows[part])
                 self._wrong = np.concatenate([self._wrong, wrong])
                 first.add(wrong)
         self._attempts.append(attempt_of(first, delta))
@@ -221,7 +224,7 @@ class Auditing:
     def reason(self) -> str:
         """Say why the labels did not pass."""
         if not self._attempts:
-            return "the run ended before every row had its answer, so nothing was tested: run the same command again"
+            return CUT_SHORT
         return reason_of(self._reference.name, self.attempts[-1], self._job.config.certificate.target)
 
     def slices(self) -> tuple[Slice, ...]:
@@ -229,7 +232,8 @@ class Auditing:
         per, n_of = self._job.config.certificate.per, self._reference.drawn.n_of
         if not per or self._slices:
             return self._slices
-        delta, n_known = self._attempts[0].delta / max(1, len(n_of)), self._n_known(per)
+        delta = self._attempts[0].delta if self._attempts else self._frozen.delta
+        delta, n_known = delta / max(1, len(n_of)), self._n_known(per)
         name, wrong = self.asked[per].fill_null("").to_numpy(), self._wrong
         target = self._job.config.certificate.target
         return tuple(
@@ -316,6 +320,9 @@ def not_covered(job: Job, reference: Reference) -> Iterator[str]:
         yield f"the fields after the first ({', '.join(field.name for field in job.task.others)})"
     if not job.config.certificate.per:
         yield "any single tenant, category or other part: it is a promise about the whole table"
+    caches = (job.cache, *(one.cache for one in job.paid), *(one.singly for one in job.paid))
+    if any(one.n_given for one in caches if one is not None):
+        yield "history or answers of people made with this sample in hand: that none were is your statement, not tested"
     if job.config.process.local_model:
         yield "a local model that was trained on labels of this sample: that it was not is your statement, not tested"
     if job.config.certificate.missing_at_random:

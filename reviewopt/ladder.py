@@ -173,6 +173,8 @@ class Ladder:
             KeyboardInterrupt: the run is to end, and what was under way is archived.
         """
         job, n = self.job, len(batch.form)
+        if not job.is_ladder and not self.policy.used[0]:  # who is asked instead is asked later
+            return Draft(n, has_rest=bool(job.task.others)).fresh(has_notes=True)
         if not job.is_ladder:
             return self.said_by(job.rungs[0], batch, kept)
         if not route.STRATEGIES[job.config.ladder.strategy].replans:

@@ -21,7 +21,7 @@ from reviewopt.audited import Auditing, Found, not_covered
 from reviewopt.certificate import SCHEMA_VERSION, Certificate, Drift, Slice
 from reviewopt.dedup.spread import NO_LABEL
 from reviewopt.drift import Profile, Watcher, sentence
-from reviewopt.job import Job
+from reviewopt.job import Job, Reference
 from reviewopt.ladder import Ladder
 from reviewopt.load import Chunk
 from reviewopt.proving import Frozen, Proving, risk_of
@@ -91,7 +91,7 @@ class Proof:
                 labelled = self._answered(proving, one, self._refused(one, frozen))
                 auditing.see(one.chunk.reviews, labelled)
                 staged.add(labelled)
-            if not self._ended_early():  # of a run that goes on later nothing is tested yet, and no promise is counted
+            if not proving.is_cut_short:  # of a run that goes on later nothing is tested yet, and no promise is counted
                 proving.count(frozen, auditing.digest)
                 auditing.audit()
             known = pl.concat([sample, auditing.asked["row"]])
@@ -99,11 +99,6 @@ class Proof:
                 question = np.where((labelled["source"] == "empty").to_numpy(), -1, 0)
                 one = Answered(chunk=chunk, form=form, labelled=labelled, question=question)
                 yield chunk, self._referred(proving, one, auditing.escalated(chunk.reviews, labelled, question), known)
-
-    def _ended_early(self) -> bool:
-        """Say whether a budget or the deadline has left rows without the answer that the policy has for them."""
-        pools = [asking.pool for asking in self._ladder.asking.values()]
-        return any(pool.is_late or pool.counts.n_over_budget for pool in pools)
 
     # --- which rows go to the reference -------------------------------------------------------------------------------
 
@@ -136,6 +131,10 @@ class Proof:
         mask = asks & (is_sampled | refused) if can_answer else is_sampled
         rows = Rows(reviews=one.chunk.reviews, form=one.form, labelled=one.labelled)
         labelled, missing = proving.referring.refer(rows, mask)
+        # What others said of the sample may have been said with the sample in hand, so it is never excused.
+        given = proving.referring.is_given(rows, missing)
+        known = proving.is_known(one.chunk.reviews["row"], labelled)
+        missing &= given | ~(known | self._is_tested(proving, one, refused))
         self._n_reference += int(labelled["referred"].sum())
         if self._reference is not None and self._reference.kind == "column":  # its gaps are counted as wrong already
             missing &= one.chunk.reviews["label"].is_not_null().to_numpy()
@@ -144,6 +143,16 @@ class Proof:
             self._unproven_of.update(one.chunk.reviews[per].fill_null("").filter(pl.Series(missing)).to_list())
         self._n_rows += int(asks.sum())
         return labelled
+
+    def _is_tested(self, proving: Proving, one: Answered, refused: Flags) -> Flags:
+        """Say which rows are among those whose labels a test allows errors for, bool (n_rows,).
+
+        Of the sample, that are the rows that tested and keep their answers: one without the reference's is no further
+        error.
+        """
+        tested = proving.cal if self._auditing is None else self._auditing.asked
+        is_tested: Flags = np.isin(one.chunk.reviews["row"].to_numpy(), tested["row"].to_numpy()) & ~refused
+        return is_tested
 
     # --- drift --------------------------------------------------------------------------------------------------------
 
@@ -200,7 +209,9 @@ class Proof:
             return None
         settings, n_rows = self._job.config.certificate, reference.drawn.n_rows
         self._n_unproven += reference.n_gaps
-        found = self._found(frozen, proving)
+        found, is_changed = self._found(frozen, proving), self._is_changed(reference)
+        if is_changed:
+            found = Found(low=None, seen=None, n_audited=found.n_audited, n_errors=found.n_errors)
         is_met, reason = self._verdict(found, frozen, n_rows)
         n_calls = 0
         if reference.paid is not None:
@@ -226,7 +237,7 @@ class Proof:
             n_unproven=self._n_unproven,
             n_reference_rows=self._n_reference,
             n_reference_calls=n_calls,
-            n_reference_saved=max(0, n_rows - self._n_reference),
+            n_reference_saved=max(0, n_rows - self._n_reference - self._n_unproven),
             table=reference.fingerprint,
             seed=f"{reference.seed:016x}",
             attempt=frozen.attempt,
@@ -239,11 +250,24 @@ class Proof:
             per=settings.per,
             slices=tuple(
                 _less_unproven(one, self._unproven_of[one.name], settings.target)
-                for one in (frozen.slices if self._auditing is None else self._auditing.slices())
+                for one in (() if is_changed else self._slices(frozen, reference))
             ),
             drift=tuple(self._drift),
             does_not_cover=tuple(not_covered(self._job, reference)),
         )
+
+    def _slices(self, frozen: Frozen, reference: Reference) -> tuple[Slice, ...]:
+        """Return what is proven of each tenant or category, before rows without the reference's answer count."""
+        if self._auditing is not None:
+            return self._auditing.slices()
+        if frozen.method != "all":
+            return frozen.slices
+        whole = (  # there is nothing to test, in the smallest slice either
+            Slice(name=name, n_rows=n, n_sampled=0, n_errors=0, most_errors=None, accuracy_low=1.0, state="certified")
+            for name, n in reference.drawn.n_of.items()
+        )
+        target = self._job.config.certificate.target
+        return tuple(_less_unproven(one, reference.n_gaps, target) for one in whole)  # each may have all of them
 
     def _found(self, frozen: Frozen, proving: Proving) -> Found:
         """Return the bound and the estimate."""
@@ -256,10 +280,15 @@ class Proof:
         seen = 1 - frozen.n_errors / max(1, len(proving.cal))
         return Found(low=low, seen=seen, n_audited=0, n_errors=frozen.n_errors)
 
+    def _is_changed(self, reference: Reference) -> bool:
+        """Whether other rows were labelled than the sample was drawn from."""
+        same = self._n_rows == reference.drawn.n_rows
+        return not same or self._job.table.fingerprint() != reference.fingerprint
+
     def _verdict(self, found: Found, frozen: Frozen, n_rows: int) -> tuple[bool, str]:
         """Say whether the promise is met, and if not why."""
         reference = self._reference
-        if reference is not None and (self._n_rows != n_rows or self._job.table.fingerprint() != reference.fingerprint):
+        if reference is not None and self._is_changed(reference):
             return False, "the table changed while it was read: what was drawn is no sample of what was labelled"
         if frozen.reason:
             return False, frozen.reason

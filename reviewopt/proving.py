@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -60,6 +61,9 @@ class Frozen:
     slices: tuple[Slice, ...] = ()
 
 
+CUT_SHORT: Final = "the run ended before every row had its answer, so nothing was tested: run the same command again"
+
+
 class Proving:
     """Prepares the proof of one run."""
 
@@ -73,12 +77,26 @@ class Proving:
         self.profile: Said | None = None  # what the sample's rows would be answered, for the watch on drift
         self._digest = ""
         self._settings = job.config.certificate
+        self._known: dict[int, int] = {}  # the reference's labels, by row, of what no test is about
+
+    def is_known(self, row: pl.Series, labelled: pl.DataFrame) -> Flags:
+        """Say which rows of the sample have the label that the reference gave them, whoever answered, bool (n,)."""
+        code = np.array([self._known.get(one, NO_LABEL) for one in row.to_list()], np.uint8)
+        same: Flags = (code == labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy()) & (code != NO_LABEL)
+        return same
 
     @property
     def budget(self) -> int:
         """How many of the rows that the sample was drawn from may be wrong."""
         whole = certify.error_budget(self._reference.drawn.n_rows, self._settings.target)
-        return whole - self._reference.n_gaps
+        n_unanswered = sum(code == NO_LABEL for code in self._known.values())
+        return max(0, whole - self._reference.n_gaps - n_unanswered)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether a budget or the deadline has left questions without the answers that are due to them."""
+        pools = [asking.pool for asking in self._ladder.asking.values()]
+        return any(pool.is_late or pool.counts.n_over_budget for pool in pools)
 
     @property
     def delta(self) -> float:
@@ -100,6 +118,9 @@ class Proving:
                 return self._of_the_reference_alone()
             if not self._reference.can_answer or self._has_packs(known, on_line):
                 return self._chosen(on_line)
+            if not isinstance(self._job.rungs[0], Local):  # packs alone, which do not pay
+                self._leave_to_the_reference()
+                return self._of_the_reference_alone()
             return self._certified(on_line)
 
     # --- TRAIN --------------------------------------------------------------------------------------------------------
@@ -108,12 +129,17 @@ class Proving:
         """Ask the reference about TRAIN, and a model about its first rows twice."""
         reference, settings = self._reference, self._settings
         known = self.referring.labels_of(self.train)
+        self._known = dict(zip(self.train["row"].to_list(), known.tolist(), strict=True))
         if reference.paid is None or reference.again is None or not settings.self_agreement:
             return known
         rows = reference.drawn.frame[: n_again(reference, settings.self_agreement)]
         first = known[: len(rows)] if len(rows) <= len(known) else self.referring.labels_of(rows)
         second = self.referring.second_labels_of(rows, reference.again)
-        found = self.self_agreement = self_agreement(reference, first, second, settings.target)
+        found = self_agreement(reference, first, second, settings.target)
+        if not found.n:
+            on_line(f"{reference.name} has answered no review twice: its agreement with itself is not measured")
+            return known
+        self.self_agreement = found
         on_line(
             f"{reference.name} asked twice: the same answer to {found.n_equal:,} of {found.n:,} reviews "
             f"({100 * found.low:.1f} to {100 * found.high:.1f} %)"
@@ -224,22 +250,26 @@ class Proving:
         if not self._is_worth_it(said, on_line):
             frozen.method, frozen.policy, frozen.cut = "all", path[0], -math.inf
             return frozen
+        if self.is_cut_short:  # the same command will fit another model, to all of TRAIN: that is the one to test
+            frozen.method, frozen.policy, frozen.cut, frozen.reason = "all", path[0], -math.inf, CUT_SHORT
+            return frozen
         self.count(frozen, hashlib.sha256(said.label.tobytes() + said.confidence.tobytes()).digest())
         reference = self.referring.labels_of(self.cal)
         wrong = (reference == NO_LABEL) | (said.label != reference)
         most = certify.most_errors(n_left, min(self.budget, n_left), len(self.cal), frozen.delta)
+        if most < 0:
+            on_line(f"CAL: {len(self.cal):,} rows are too few to prove anything: {choosing.ALL}")
+            frozen.method, frozen.policy, frozen.cut = "all", path[0], -math.inf
+            return frozen
         frozen.cut = certify.cut(risk, wrong, most)
         accepted = risk < frozen.cut
-        frozen.most_errors = most if most >= 0 else None
+        frozen.most_errors = most
         frozen.n_errors = int((wrong & accepted).sum())
         frozen.policy = _named(frozen.cut, float(accepted.mean()) if len(accepted) else 0.0)
         if frozen.cut <= -1.0 and bool((risk < 0).any()):
             frozen.reason = "too much of what people or labelled history say differs from the reference"
         self._cut_slices(frozen, risk, wrong)
-        on_line(
-            f"CAL: {frozen.n_errors:,} of at most {max(most, 0):,} errors seen in {len(self.cal):,} rows; "
-            f"{frozen.policy}"
-        )
+        on_line(f"CAL: {frozen.n_errors:,} of at most {most:,} errors seen in {len(self.cal):,} rows; {frozen.policy}")
         return frozen
 
     def _is_worth_it(self, said: Said, on_line: Callable[[str], None]) -> bool:
@@ -285,6 +315,7 @@ class Proving:
         """Choose on CAL how sure each rung must be, and how many of the least sure rows go to the reference."""
         job, reference = self._job, self._reference
         labels = self.referring.labels_of(self.cal)
+        self._known |= dict(zip(self.cal["row"].to_list(), labels.tolist(), strict=True))
         said = [choosing.said_by(self._ladder, rung, self._batch(self.cal), self.cal) for rung in job.rungs]
         if not len(self.cal):
             return self._kept_as_it_is()
@@ -303,8 +334,8 @@ class Proving:
         frozen = self._promised("audit", choice.path, unknown_risk=choice.unknown_risk)
         frozen.policy, frozen.cut = choice.name, choice.cut
         if choice.cut == -math.inf:
-            self._leave_to(0)  # the cheapest: none of its answers is kept
-            frozen.method = "all"
+            self._leave_to_the_reference()
+            frozen.method, self.profile = "all", None
             on_line(f"no policy is likely to reach {self._settings.target:g}: {choice.name}")
             return frozen
         on_line(
@@ -336,8 +367,12 @@ class Proving:
         ladder.policy = Policy(entry=entry, thresholds=choice.thresholds, used=used)
         ladder.tally.thresholds = choice.figures
 
+    def _leave_to_the_reference(self) -> None:
+        """Let nobody be paid for answers of which none is kept; the local model's cost nothing."""
+        self._leave_to(0 if isinstance(self._job.rungs[0], Local) else -1)
+
     def _leave_to(self, at: int) -> None:
-        """Let one rung answer everything."""
+        """Let one rung answer everything; none at -1."""
         n = len(self._job.rungs)
         self._ladder.tally.reference = self._reference.name
         self._ladder.policy = Policy(
@@ -352,7 +387,9 @@ class Proving:
         sizes = (reference.drawn.n_rows, len(self.train), len(self.cal))
         # Another model, or other labels of a column, may go by the name of the same reference.
         whom = self._job.config.columns.label_map if reference.paid is None else reference.paid.digest
-        told = (path, self._digest, sizes, f"{reference.seed:016x}", whom)
+        # What a model said and nothing keeps, it may say otherwise the next time: that is another look.
+        keeps = reference.paid is None or self._job.config.cache.archive.enabled
+        told = (path, self._digest, sizes, f"{reference.seed:016x}", whom, "" if keeps else self._job.recorder.run_id)
         return Frozen(
             method=method,
             path=path,

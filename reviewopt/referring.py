@@ -110,6 +110,20 @@ class Referring:
         missing[at[without]] = True
         return labelled, missing
 
+    def is_given_to(self, drawn: pl.DataFrame) -> Flags:
+        """Say which drawn rows have the answer of people or labelled history, or of a text like theirs, bool (n,)."""
+        if self._reference.kind == _HUMAN:
+            return np.zeros(len(drawn), np.bool_)
+        found, _ = self._ladder.look_up(self._batch(drawn, drawn["form"]), np.zeros(len(drawn), np.uint8), count=False)
+        given: Flags = found.given
+        return given
+
+    def is_given(self, rows: Rows, mask: Flags) -> Flags:
+        """Say which rows of `mask` people or labelled history have answered, bool (n_rows,)."""
+        given = np.zeros(len(mask), np.bool_)
+        given[self._without_given(rows, np.flatnonzero(mask))[1]] = True
+        return given
+
     def _without_given(self, rows: Rows, at: I64) -> tuple[I64, I64]:
         """Part rows from those that people or labelled history have answered, which outrank all others."""
         if self._reference.kind == _HUMAN or not len(at):

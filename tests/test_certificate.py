@@ -185,3 +185,18 @@ def test_a_drift_that_was_referred_says_so() -> None:
     old: Drift = AUDITED.drift[0]
     text = on_one_line(changed(AUDITED, drift=(msgspec.structs.replace(old, n_escalated=5000),)))
     assert "5,000 of them went to the reference" in text
+
+
+@pytest.mark.parametrize(
+    ("attempt", "says"),
+    [
+        ({"test": "e-process", "n_audited": 0, "n_errors": 0, "e_value": 1e300}, "no row was left to check"),
+        ({"test": "cut", "n_escalated": 0}, "no row had to go to the reference"),
+    ],
+)
+def test_an_audit_of_nothing_and_a_cut_that_takes_nothing_say_so(attempt: dict[str, Any], says: str) -> None:
+    audit = msgspec.structs.replace(AUDITED.audits[0], **attempt)
+    text = on_one_line(msgspec.structs.replace(AUDITED, audits=(audit,)))
+    assert says in text
+    assert "the 0 riskiest" not in text
+    assert "e+300" not in text

@@ -77,6 +77,38 @@ def test_a_column_is_proven_and_the_certificate_lies_in_the_runs_folder(reviewop
     assert found["n_reference_rows"] == (out["sentiment_source"] == "reference").sum()
 
 
+def test_the_planned_sample_is_large_enough_to_prove_something(reviewopt: Run, tmp_path: Path) -> None:
+    """Tested at .9 delta: a sample planned for all of delta would be a few rows short on small tables."""
+    reviews(300).write_parquet(tmp_path / "in.parquet")
+    done = reviewopt("process", "in.parquet", "-o", "out.parquet", *COLUMN[:2], "--target", ".95", "--json")
+    assert done.returncode == 0, done.stderr
+    found = run_of(done)["certificate"]
+    assert (found["method"], found["most_errors"]) == ("cal", 0)
+
+
+def test_where_every_row_has_the_references_answer_each_part_is_certified(reviewopt: Run, tmp_path: Path) -> None:
+    reviews(5).write_parquet(tmp_path / "in.parquet")
+    done = reviewopt("process", "in.parquet", "-o", "out.parquet", *COLUMN, "--per", "category", "--json")
+    assert done.returncode == 0, done.stderr
+    parts = run_of(done)["certificate"]["slices"]
+    assert {one["name"]: one["n_rows"] for one in parts} == {"books": 3, "tools": 2}
+    assert {(one["state"], one["accuracy_low"]) for one in parts} == {("certified", 1.0)}
+
+
+def test_a_sample_too_small_to_test_anything_leaves_every_row_to_the_reference(reviewopt: Run, table: Path) -> None:
+    (table.parent / "reviewopt.toml").write_text("[certificate]\ntrain = 5\ncal = 10\n")
+    done = reviewopt("process", table, "-o", "out.parquet", *COLUMN, "--json")
+    assert done.returncode == 0, done.stderr
+    found = run_of(done)["certificate"]
+    assert (found["method"], found["n_reference_rows"], found["accuracy_low"]) == ("all", N, 1.0)
+
+
+def test_a_row_of_the_reference_is_explained_by_its_column(reviewopt: Run, table: Path) -> None:
+    assert reviewopt("process", table, "-o", "out.parquet", *COLUMN).returncode == 0
+    row = pl.read_parquet(table.parent / "out.parquet").filter(pl.col("sentiment_source") == "reference").row(0)
+    assert "the label of column:rating" in reviewopt("explain", row[0]).stdout
+
+
 def test_the_table_says_it_in_plain_words(reviewopt: Run, table: Path) -> None:
     done = reviewopt("process", table, "-o", "out.parquet", *COLUMN)
     assert done.returncode == 0
@@ -206,3 +238,15 @@ def test_rows_cannot_be_escalated_to_people(reviewopt: Run, table: Path) -> None
     done = reviewopt("process", table, "--reference", "human", "--target", ".9", "--on-drift", "escalate")
     assert done.returncode == 2
     assert "--on-drift escalate" in done.stderr
+
+
+def test_another_spelling_of_the_column_draws_no_other_sample(reviewopt: Run, table: Path) -> None:
+    """Nobody draws until lucky: rating, Rating and r_a_t_i_n_g are one column, and one promise."""
+    certificates = []
+    for name in ("rating", "Rating", "r_a_t_i_n_g"):
+        done = reviewopt("process", table, "-o", "out.parquet", "--force", "--reference", f"column:{name}",
+                         "--target", ".9", "--json")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        certificates.append(run_of(done)["certificate"])
+    assert len({one["seed"] for one in certificates}) == 1
+    assert {one["attempt"] for one in certificates} == {1}

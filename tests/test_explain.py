@@ -450,3 +450,21 @@ def test_the_json_has_every_key_and_begins_with_the_version(tmp_path: Path) -> N
     (row,) = made["rows"]
     assert list(row) == list(Explained.__struct_fields__) == list(row["shared_from"])
     assert (row["failure"], row["stored"], row["requests"], row["shared_from"]["shared_from"]) == (None, None, [], None)
+
+
+@pytest.mark.parametrize(
+    ("source", "reference", "says"),
+    [
+        ("human", "human", "human: a person said so"),
+        ("reference", "column:rating", "reference: the label of column:rating"),
+        ("reference", "strong", "reference: the own answer of strong, the reference, to this review alone"),
+    ],
+)
+def test_an_answer_of_a_certificates_reference_names_who_gave_it(
+    tmp_path: Path, source: str, reference: str, says: str
+) -> None:
+    label(tmp_path, rows_of("The lamp works."))
+    whole = explained(tmp_path, "a")
+    row = msgspec.structs.replace(whole.rows[0], source=source)
+    whole = msgspec.structs.replace(whole, rows=(row,), models={"reference": reference})
+    assert f"source: {says}" in printed(whole)

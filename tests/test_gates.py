@@ -15,6 +15,8 @@ from fakes import process
 from reviewopt import report
 from reviewopt.accuracy import Estimate
 from reviewopt.certificate import Certificate
+from reviewopt.cli.processing import check_proven
+from reviewopt.errors import GateError
 from reviewopt.report import Report
 
 
@@ -154,3 +156,9 @@ def test_shares_end_at_one(value: float) -> None:
 
     with pytest.raises(UsageError, match="min-accuracy"):
         command(min_accuracy=value)
+
+
+def test_the_message_of_a_promise_not_met_never_rounds_a_bound_up(made: Report) -> None:
+    run = msgspec.structs.replace(made.run, certificate=msgspec.structs.replace(AUDITED, accuracy_low=0.81875))
+    with pytest.raises(GateError, match=r": 81\.8 % is proven;"):
+        check_proven(run)

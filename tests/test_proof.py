@@ -11,6 +11,7 @@ from proofs import World, calibrated, first_rows, n_wrong, prove
 from scipy.stats import binom
 
 from reviewopt.certificate import Certificate
+from reviewopt.models.scripted import Scripted
 from reviewopt.record import Run
 
 
@@ -158,8 +159,6 @@ def test_each_category_has_its_promise_and_a_small_one_says_that_it_has_none(tmp
 
 
 def test_a_reference_that_gives_no_answer_costs_the_promise(tmp_path: Path) -> None:
-    from reviewopt.models.scripted import Scripted
-
     world = calibrated(900, 9)
     known = {text: label for text, label in world.says(world.truth).items() if int(text.split()[-1]) % 2}
     run, _ = prove(world, tmp_path, kind="model", reference=Scripted(known, name="strong"), sizes=(0, 300, 0))
@@ -249,3 +248,29 @@ def test_gaps_take_from_the_errors_that_are_allowed(tmp_path: Path) -> None:
         run, _ = prove(calibrated(900, 16, error=0.15), folder, hidden=hidden)
         shares.append(certificate_of(run).most_errors)
     assert shares[1] < shares[0]
+
+
+def test_a_sampled_row_that_its_test_counts_as_wrong_is_no_further_error(tmp_path: Path) -> None:
+    """The reference refuses one text of CAL whose answer is accepted: the test has allowed for it already."""
+    world = replace(calibrated(900, 17, error=0.05), confidence=np.full(900, 0.99))
+    row = int(first_rows(world, tmp_path, "strong", 300)[0])
+    known = world.says(world.truth)
+    del known[f"review number {row}"]
+    run, _ = prove(world, tmp_path, kind="model", reference=Scripted(known, name="strong"), sizes=(0, 300, 0))
+    found = certificate_of(run)
+    assert (found.method, found.is_met, found.n_unproven) == ("cal", True, 0)
+    assert found.n_errors >= 1
+
+
+def test_where_nothing_is_tested_a_part_counts_the_rows_without_a_label(tmp_path: Path) -> None:
+    world = replace(
+        calibrated(300, 18), confidence=np.full(300, 0.3), tenant=["a" if at < 30 else "b" for at in range(300)]
+    )
+    hidden = np.arange(300) < 20
+    run, _ = prove(world, tmp_path, hidden=hidden, sizes=(20, 100, 0), settings={"certificate.per": "category"})
+    found = certificate_of(run)
+    assert found.is_met
+    assert found.method == "all"
+    part = next(one for one in found.slices if one.name == "a")
+    assert part.state == "not met"
+    assert part.accuracy_low == pytest.approx(1 - 20 / 30)

@@ -15,9 +15,9 @@ import pytest
 from fakes import LABELS
 from hypothesis import given
 from hypothesis import strategies as st
-from proofs import World, calibrated, n_wrong, opened, people_say, prove
+from proofs import World, calibrated, first_rows, n_wrong, opened, people_say, prove, said_of
 
-from reviewopt import certify, choosing, pipeline
+from reviewopt import certify, choosing, pipeline, report
 from reviewopt.answer import Answering
 from reviewopt.cache.asked import Batch
 from reviewopt.certificate import Certificate
@@ -137,6 +137,31 @@ def test_a_run_that_a_budget_has_cut_short_tests_nothing_and_counts_nothing(tmp_
     assert "nothing was tested" in cut.reason
     whole = certificate_of(unsure, tmp_path, ladder=[between(unsure)], **options)
     assert (whole.is_met, whole.attempt) == (True, 1)
+
+
+@pytest.mark.parametrize("usd", [0.02, 0.09])
+def test_a_budget_that_cuts_the_sample_short_leaves_the_same_promise_to_the_next_run(
+    tmp_path: Path, usd: float
+) -> None:
+    options: dict[str, Any] = {"kind": "model", "sizes": (60, 150, 0)}
+    cut = certificate_of(calibrated(N, 34), tmp_path, settings={"budget.usd": usd}, **options)
+    assert not cut.is_met
+    whole = certificate_of(calibrated(N, 34), tmp_path, **options)
+    assert (whole.method, whole.is_met, whole.attempt) == ("cal", True, 1)
+
+
+def test_rows_that_are_due_to_the_reference_and_got_none_are_not_saved(tmp_path: Path) -> None:
+    found = certificate_of(calibrated(N, 34), tmp_path, kind="model", sizes=(60, 150, 0), settings={"budget.usd": 0.02})
+    assert found.n_unproven
+    assert found.n_reference_saved == N - found.n_reference_rows - found.n_unproven
+
+
+def test_the_size_of_a_chunk_makes_no_other_promise(tmp_path: Path, unsure: World) -> None:
+    options: dict[str, Any] = {"kind": "model", "sizes": (20, 100, 200)}
+    for rows in (N, 70):
+        settings = {"process.chunk_rows": rows, "pack.fixed": 5}
+        found = certificate_of(unsure, tmp_path, ladder=[between(unsure)], settings=settings, **options)
+        assert (found.method, found.attempt) == ("audit", 1)
 
 
 def test_other_answers_to_cal_make_another_promise(tmp_path: Path) -> None:
@@ -389,3 +414,80 @@ def test_rows_without_a_text_are_neither_drawn_nor_promised_anything(tmp_path: P
     assert out["sentiment"].is_null().to_numpy().tolist() == empty.tolist()
     assert (out.filter(pl.Series(empty))["sentiment_source"] == "empty").all()
     assert found.n_reference_rows == int((out["sentiment_source"] == "reference").sum())
+
+
+def test_packs_of_the_reference_alone_that_do_not_pay_are_asked_of_the_sample_only(tmp_path: Path) -> None:
+    """Without a local model there is nothing that CAL could certify: a packed answer hangs on its pack mates."""
+    world = calibrated(N, 42)
+    packs = between(world, error=0.5, name="strong")
+    with opened(world, tmp_path, kind="model", ladder=[packs], sizes=(50, 100, 50)) as job:
+        run = pipeline.process(replace(job, rungs=job.rungs[1:]), lambda *_: None)
+    assert run.certificate is not None
+    assert (run.certificate.method, run.certificate.is_met, run.certificate.accuracy_low) == ("all", True, 1.0)
+    assert sum(len(one.questions) for one in packs.requests) <= 150  # TRAIN, and CAL for what the first rung would say
+    assert run.n_by_source["reference"] == N
+
+
+def test_what_nothing_keeps_is_another_promise_each_time(tmp_path: Path) -> None:
+    """A model may say something else the next time: who asks until it fits looks more than once."""
+    options: dict[str, Any] = {"kind": "model", "sizes": (50, 100, 0)}
+    kept = [begun(calibrated(N, 43), tmp_path, **options).attempt for _ in range(2)]
+    lost = [
+        begun(calibrated(N, 43), tmp_path, settings={"cache.archive.enabled": False}, **options).attempt
+        for _ in range(2)
+    ]
+    assert (kept, lost) == ([1, 1], [2, 3])
+
+
+def test_rows_of_train_without_an_answer_take_from_the_errors_that_are_allowed(tmp_path: Path) -> None:
+    world = calibrated(N, 44)
+    train = first_rows(world, tmp_path, "strong", 50)
+    known = world.says(world.truth)
+    for row in train[:10].tolist():
+        del known[said_of(row)]
+    reference = Scripted(known, name="strong")
+    with proving_of(world, tmp_path, kind="model", reference=reference, sizes=(50, 200, 0)) as (proving, _, _):
+        frozen = proving.begin(lambda _: None)
+    assert frozen.most_errors == certify.most_errors(N - 50, 50 - 10, 200, frozen.delta)
+
+
+def test_where_no_policy_is_good_enough_nothing_is_compared_with_what_it_would_have_said(
+    tmp_path: Path, unsure: World
+) -> None:
+    with proving_of(unsure, tmp_path, kind="model", ladder=[between(unsure, error=0.9)], sizes=(50, 100, 50)) as (
+        proving,
+        _,
+        _,
+    ):
+        assert proving.begin(lambda _: None).method == "all"
+    assert proving.profile is None
+
+
+def test_of_a_table_that_changed_no_bound_is_left_for_a_gate(tmp_path: Path) -> None:
+    world = replace(calibrated(N, 45), tenant=["a"] * N)
+    with opened(world, tmp_path, settings={"certificate.per": "category"}) as job:
+        assert job.reference is not None
+        other = replace(job, reference=replace(job.reference, fingerprint="0" * 64))
+        run = pipeline.process(other, lambda *_: None)
+    assert run.certificate is not None
+    assert run.certificate.accuracy_low is None
+    assert run.certificate.slices == ()
+    assert report.accuracy_breach(report.Report(schema_version=2, state="done", run=run), 0.5) is not None
+
+
+@pytest.mark.parametrize("kind", ["model", "column"])
+def test_history_that_knew_the_sample_proves_nothing_of_a_large_table_either(tmp_path: Path, kind: str) -> None:
+    """Its rows of the sample are few beside the errors that are allowed, and no evidence: they count as wrong."""
+    n = 6000
+    world = calibrated(n, 46)
+    off = np.random.default_rng(0).random(n) < 0.4
+    options: dict[str, Any] = {"kind": kind, "ladder": [between(world)], "sizes": (20, 50, 150)}
+    with opened(world, tmp_path, **options) as job:
+        assert job.reference is not None
+        sampled = np.isin(np.arange(n), job.reference.drawn.frame["row"].to_numpy())
+    said = np.where(off & ~sampled, (world.truth + 1) % 3, world.truth).tolist()
+    people_say(tmp_path, world, {row: LABELS[code] for row, code in enumerate(said)})
+    run, out = prove(world, tmp_path, **options)
+    assert n_wrong(world, out) > 0.3 * n
+    assert run.certificate is not None
+    assert not run.certificate.is_met

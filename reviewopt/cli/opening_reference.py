@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from reviewopt import certify, draws, human
 from reviewopt.attempts import Attempts
-from reviewopt.certify import attempt_delta
+from reviewopt.certify import attempt_delta, target_delta
 from reviewopt.draws import Drawn
 from reviewopt.errors import InputError, UsageError
 from reviewopt.job import Paid, Reference
@@ -136,7 +136,9 @@ def open_reference(
     """
     check_columns(found, config, table)
     settings, fingerprint = config.certificate, table.fingerprint()
-    parts = (fingerprint, task.name, *task.labels, found.name)
+    # However a user spells the column's name, its rows are the same.
+    whom = f"{COLUMN}{table.columns.label}" if found.kind == "column" else found.name
+    parts = (fingerprint, task.name, *task.labels, whom)
     seed = certify.seed(*parts)
     as_sent = paid is not None or bool(others)
     given = given_by_people(found, home, task, table, fingerprint, on_note)
@@ -211,7 +213,7 @@ class _Sizes:
     def of(self, n_rows: int) -> tuple[int, int, int]:
         """Return the three sizes for a table of so many rows with a text."""
         settings, learned = self._settings, self._learned
-        delta, allowed = 1 - settings.confidence, 1 - settings.target
+        delta, allowed = target_delta(1 - settings.confidence, 1), 1 - settings.target
         train = 0
         if learned is not None:
             train = warm.train_size(n_rows, has_base=learned.base is not None)

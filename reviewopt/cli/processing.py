@@ -28,6 +28,7 @@ from reviewopt.local import warm
 from reviewopt.local.learned import Learned
 from reviewopt.record import ModelRecord, Plan, Run
 from reviewopt.render import asking
+from reviewopt.render.certificate import at_least
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.route import STRATEGIES
 from reviewopt.runs import Home, Recorder
@@ -141,7 +142,7 @@ def check_proven(run: Run) -> None:
     """
     found = run.certificate
     if found is not None and not found.is_met:
-        low = "nothing is proven" if found.accuracy_low is None else f"{100 * found.accuracy_low:.1f} % is proven"
+        low = "nothing is proven" if found.accuracy_low is None else f"{at_least(found.accuracy_low)} is proven"
         raise GateError(
             f"not certified at {100 * found.target:g} %: {low}; {found.reason}; all answers are in {run.output}"
         )

@@ -84,11 +84,13 @@ def explain(
 
 
 def _models(run: Run) -> dict[str, str]:
-    """Return the model behind each source of a run's answers."""
+    """Return who is behind each source of a run's answers, as far as that is not its model."""
+    reference = {} if run.certificate is None else {"reference": run.certificate.reference}
     if run.ladder is None:
-        return {}
+        return reference
     vote = () if run.ladder.ensemble is None else run.ladder.ensemble.members
-    return {one.name: one.model for one in run.ladder.rungs} | ({"ensemble": ", ".join(vote)} if vote else {})
+    rungs = {one.name: one.model for one in run.ladder.rungs}
+    return rungs | ({"ensemble": ", ".join(vote)} if vote else {}) | reference
 
 
 def _unknown(run: Run, review_id: str, labelled: Labelled) -> str:

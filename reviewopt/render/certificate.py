@@ -161,10 +161,12 @@ def _errors(certificate: Certificate) -> str:
 def _audit(attempt: Attempt) -> str:
     if attempt.test == "cut":
         most = 0 if attempt.most_errors is None else attempt.most_errors
-        return (
-            f"so the {attempt.n_escalated:,} riskiest rows went to the reference, which leaves {attempt.n_errors:,} "
-            f"errors where at most {most:,} may be"
-        )
+        gone = f"so the {attempt.n_escalated:,} riskiest rows went to the reference, which leaves"
+        if not attempt.n_escalated:
+            gone = "by a test of the whole sample no row had to go to the reference:"
+        return f"{gone} {attempt.n_errors:,} errors where at most {most:,} may be"
+    if not attempt.n_audited:
+        return "no row was left to check"
     evidence = 0.0 if attempt.e_value is None else attempt.e_value
     return (
         f"{attempt.n_errors:,} of {attempt.n_audited:,} checked labels differed "

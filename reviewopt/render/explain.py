@@ -19,7 +19,9 @@ _SOURCE_WORDS: Final = {
     "l2": "the cache (tier 2, the most popular answers): it was answered before",
     "l3": "the cache (tier 3, the archive): it was answered before",
     "failed": "it stayed unanswered",
+    "human": "a person said so, with reviewopt review",
 }
+_COLUMN: Final = "column:"
 _GIVEN_WORDS: Final = {"human": "a person said so", "warm": "labelled history said so"}
 
 
@@ -85,6 +87,12 @@ def _source_words(explanation: Explanation, row: Explained) -> str:
     model = explanation.models.get(row.source, explanation.model)
     if row.source == "local":
         return f"the model {model} in this process, priced as its share of the machine's hour"
+    if row.source == "reference" and model.startswith(_COLUMN):
+        return f"the label of {model}, the reference of the run's certificate"
+    if row.source == "reference":
+        return (
+            f"the own answer of {model}, the reference, to this review alone: of this run, or kept from an earlier one"
+        )
     if row.source == "ensemble":
         return f"a vote of {model}: no rung of the ladder was sure of it"
     return f"the model {model} answered it in this run"

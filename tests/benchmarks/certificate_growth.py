@@ -36,6 +36,7 @@ TARGETS: Final = (0.90, 0.95)
 LABELS: Final = {1: "negative", 2: "negative", 3: "neutral", 4: "positive", 5: "positive"}
 PRICE: Final = "{ input_usd = 2.5, output_usd = 10 }"
 ACCURACY: Final = 0.97
+COMMAND: Final = "python tests/benchmarks/certificate_growth.py --mock PATH"
 Figures = dict[str, Any]
 
 
@@ -123,27 +124,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=DATA, metavar="DIR")
     parser.add_argument("--output", type=Path, default=RESULTS, metavar="FILE")
     given = parser.parse_args()
-    before, found = machine.described(), []
+    found: list[Figures] = []
+    if given.output.exists():  # what other calls measured stays
+        found = json.loads(given.output.read_text(encoding="utf-8"))["cases"]
     for n in map(int, given.sizes.split(",")):
         for target in map(float, given.targets.split(",")):
+            before = machine.described()
             with tempfile.TemporaryDirectory(prefix="growth-") as scratch:
                 one = measured(n, target, given.data, given.mock, Path(scratch), most_paid=given.most_paid)
+            one["machine"] = before
             print(json.dumps(one), flush=True)
-            found.append(one)
-            given.output.write_text(
-                json.dumps(
-                    {
-                        "schema_version": machine.SCHEMA_VERSION,
-                        "command": "python tests/benchmarks/certificate_growth.py --mock PATH",
-                        "machine": before,
-                        "note": __doc__,
-                        "cases": found,
-                    },
-                    indent=2,
-                )
-                + "\n",
-                encoding="utf-8",
-            )
+            found = [case for case in found if (case["rows"], case["target"]) != (n, target)] + [one]
+            found.sort(key=lambda case: (case["rows"], case["target"]))
+            told = {"schema_version": machine.SCHEMA_VERSION, "command": COMMAND, "note": __doc__, "cases": found}
+            given.output.write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
