@@ -110,8 +110,6 @@ class Auditing:
                 part = slice(first.n, first.n + _AUDIT_ROWS)
                 reference = proving.referring.labels_of(rows[part])
                 wrong = (reference == NO_LABEL) | (reference != self._label[part])
-                # It may have been said with the sample in hand, and then tells nothing of the other rows.
-                wrong |= proving.referring.is_given_to(rows[part])
                 self._wrong = np.concatenate([self._wrong, wrong])
                 first.add(wrong)
         self._attempts.append(attempt_of(first, delta))
@@ -320,9 +318,6 @@ def not_covered(job: Job, reference: Reference) -> Iterator[str]:
         yield f"the fields after the first ({', '.join(field.name for field in job.task.others)})"
     if not job.config.certificate.per:
         yield "any single tenant, category or other part: it is a promise about the whole table"
-    caches = (job.cache, *(one.cache for one in job.paid), *(one.singly for one in job.paid))
-    if any(one.n_given for one in caches if one is not None):
-        yield "history or answers of people made with this sample in hand: that none were is your statement, not tested"
     if job.config.process.local_model:
         yield "a local model that was trained on labels of this sample: that it was not is your statement, not tested"
     if job.config.certificate.missing_at_random:

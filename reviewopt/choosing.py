@@ -77,19 +77,6 @@ def said_by(ladder: Ladder, rung: Local | Paid, batch: Batch, drawn: pl.DataFram
     return Said(label=answers.label[place.of], confidence=answers.confidence[place.of])
 
 
-def given_or_said_by(ladder: Ladder, local: Local | Paid, batch: Batch, drawn: pl.DataFrame) -> Said:
-    """Return what people or labelled history say of drawn rows, without a confidence, and of the others the model.
-
-    They are looked up as the run will, by the policy in force: an answer to a similar text of theirs is one too.
-    """
-    said = said_by(ladder, local, batch, drawn)
-    found, _ = ladder.look_up(batch, np.zeros(len(batch.form), np.uint8), count=False)
-    label, confidence = said.label.copy(), said.confidence.copy()
-    label[found.given] = found.label[found.given]
-    confidence[found.given] = np.nan
-    return Said(label=label, confidence=confidence)
-
-
 def prices(ladder: Ladder, reference: Reference, paid: Paid, drawn: pl.DataFrame) -> tuple[float, float]:
     """Return what a review costs with the reference, and in the packs of another model, in USD."""
     usd = prices_of(ladder, reference, drawn)

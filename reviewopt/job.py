@@ -143,7 +143,8 @@ class Reference:
     asks the model one review a request; `again` keeps its second answers. `human` has what people said, label or null
     for a skipped one, by row. `learned` is the local model, which TRAIN may change. `can_answer`: rows whose answer is
     not accepted get the reference's own. `n_gaps` rows have no label in the reference's column: the sample is of the
-    others, and these count as wrong. `attempts` counts the promises on this table.
+    others, and these count as wrong. `outranking` has what people and labelled history said, which is put in the place
+    of labels once these are tested. `attempts` counts the promises on this table.
     """
 
     kind: Literal["model", "column", "human"]
@@ -161,6 +162,7 @@ class Reference:
     again: Cache | None = None
     human: Mapping[int, str | None] = field(default_factory=dict)
     n_gaps: int = 0
+    outranking: Cache | None = None
 
     @property
     def n_population(self) -> int:

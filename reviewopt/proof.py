@@ -131,13 +131,16 @@ class Proof:
         mask = asks & (is_sampled | refused) if can_answer else is_sampled
         rows = Rows(reviews=one.chunk.reviews, form=one.form, labelled=one.labelled)
         labelled, missing = proving.referring.refer(rows, mask)
-        # What others said of the sample may have been said with the sample in hand, so it is never excused.
-        given = proving.referring.is_given(rows, missing)
-        known = proving.is_known(one.chunk.reviews["row"], labelled)
-        missing &= given | ~(known | self._is_tested(proving, one, refused))
+        known = proving.is_known(one.chunk.reviews["row"].to_numpy(), labelled)
+        missing &= ~(known | self._is_tested(proving, one, refused))
         self._n_reference += int(labelled["referred"].sum())
         if self._reference is not None and self._reference.kind == "column":  # its gaps are counted as wrong already
             missing &= one.chunk.reviews["label"].is_not_null().to_numpy()
+        # Whatever was tested, another label counts as wrong: nobody knows what it hangs on.
+        labelled, changed = proving.referring.outranked(
+            Rows(reviews=one.chunk.reviews, form=one.form, labelled=labelled)
+        )
+        missing |= changed
         self._n_unproven += int(missing.sum())
         if per := self._job.config.certificate.per:
             self._unproven_of.update(one.chunk.reviews[per].fill_null("").filter(pl.Series(missing)).to_list())
@@ -297,15 +300,19 @@ class Proof:
         budget = certify.error_budget(n_rows, target)
         if low is not None and round((1 - low) * n_rows) <= budget:
             return True, ""
-        if self._n_unproven > (0 if reference is None else reference.n_gaps):
-            n_given = 0 if self._proving is None else self._proving.referring.n_given
-            why = "it gave none"
-            if n_given:
-                why = f"{n_given:,} have that of people or labelled history, which outranks it (see --home)"
-            return False, f"{self._n_unproven:,} rows should have had the reference's own answer, and {why}"
-        if self._auditing is not None:
-            return False, self._auditing.reason()
-        return False, "the sample does not prove it"
+        return False, self._why_not(0 if reference is None else reference.n_gaps)
+
+    def _why_not(self, n_gaps: int) -> str:
+        """Say why what the sample proves is less than the target, where `n_gaps` rows had no label from the start."""
+        if self._n_unproven > n_gaps:
+            n_outranked = 0 if self._proving is None else self._proving.referring.n_outranked
+            if n_outranked:
+                return (
+                    f"{n_outranked:,} labels were changed to what people or labelled history say, and count as wrong; "
+                    "a --home without these answers leaves the labels as they were tested"
+                )
+            return f"{self._n_unproven:,} rows should have had the reference's own answer, and it gave none"
+        return "the sample does not prove it" if self._auditing is None else self._auditing.reason()
 
 
 def _less_unproven(one: Slice, n_unproven: int, target: float) -> Slice:

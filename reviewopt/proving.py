@@ -33,6 +33,7 @@ from reviewopt.referring import Referring, n_again, self_agreement
 from reviewopt.route import Policy
 
 F64 = npt.NDArray[np.float64]
+I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 U8 = npt.NDArray[np.uint8]
 
@@ -79,9 +80,15 @@ class Proving:
         self._settings = job.config.certificate
         self._known: dict[int, int] = {}  # the reference's labels, by row, of what no test is about
 
-    def is_known(self, row: pl.Series, labelled: pl.DataFrame) -> Flags:
+    def is_known(self, row: I64, labelled: pl.DataFrame) -> Flags:
         """Say which rows of the sample have the label that the reference gave them, whoever answered, bool (n,)."""
-        code = np.array([self._known.get(one, NO_LABEL) for one in row.to_list()], np.uint8)
+        rows = np.fromiter(self._known, np.int64, len(self._known))
+        order = np.argsort(rows)
+        rows, codes = rows[order], np.fromiter(self._known.values(), np.uint8, len(rows))[order]
+        at = np.minimum(np.searchsorted(rows, row), max(0, len(rows) - 1))
+        if not len(rows):
+            return np.zeros(len(row), np.bool_)
+        code = np.where(rows[at] == row, codes[at], NO_LABEL)
         same: Flags = (code == labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy()) & (code != NO_LABEL)
         return same
 
@@ -238,15 +245,14 @@ class Proving:
         job, n_left = self._job, self._reference.n_population - len(self.train)
         self._leave_to(0)
         (local, *_) = job.rungs
-        said = choosing.given_or_said_by(self._ladder, local, self._batch(self.cal), self.cal)
+        said = choosing.said_by(self._ladder, local, self._batch(self.cal), self.cal)
         self.profile = said
-        risk = risk_of(said.confidence, unknown=-1.0)
+        risk = risk_of(said.confidence, unknown=1.0)
         path = (
             choosing.ALL,
-            "what people and labelled history say is kept",
             f"answers of the local model, from the most confident on, as far as CAL allows (model {self._digest[:16]})",
         )
-        frozen = self._promised("cal", path, unknown_risk=-1.0)
+        frozen = self._promised("cal", path, unknown_risk=1.0)
         if not self._is_worth_it(said, on_line):
             frozen.method, frozen.policy, frozen.cut = "all", path[0], -math.inf
             return frozen
@@ -266,8 +272,6 @@ class Proving:
         frozen.most_errors = most
         frozen.n_errors = int((wrong & accepted).sum())
         frozen.policy = _named(frozen.cut, float(accepted.mean()) if len(accepted) else 0.0)
-        if frozen.cut <= -1.0 and bool((risk < 0).any()):
-            frozen.reason = "too much of what people or labelled history say differs from the reference"
         self._cut_slices(frozen, risk, wrong)
         on_line(f"CAL: {frozen.n_errors:,} of at most {most:,} errors seen in {len(self.cal):,} rows; {frozen.policy}")
         return frozen
@@ -354,7 +358,7 @@ class Proving:
 
     def _of_the_reference_alone(self) -> Frozen:
         """Leave everything to the reference: nothing else can answer."""
-        frozen = self._promised("all", (choosing.ALL,), unknown_risk=-1.0)
+        frozen = self._promised("all", (choosing.ALL,), unknown_risk=1.0)
         frozen.policy, frozen.cut = frozen.path[0], -math.inf
         return frozen
 

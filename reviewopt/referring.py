@@ -19,7 +19,7 @@ from reviewopt.data import COST_DTYPE
 from reviewopt.dedup.spread import NO_LABEL, Fresh, other_key
 from reviewopt.errors import UsageError
 from reviewopt.job import REFERENCE, Job, Paid, Reference
-from reviewopt.ladder import Ladder
+from reviewopt.ladder import Ladder, known_answers
 
 _HUMAN: Final = "human"
 _FEWEST_AGAIN: Final = 20  # reviews that a model is asked twice, at least
@@ -45,7 +45,7 @@ class Referring:
     def __init__(self, job: Job, reference: Reference, ladder: Ladder) -> None:
         self._job, self._reference, self._ladder = job, reference, ladder
         self._code = {name: at for at, name in enumerate(job.labels)}
-        self.n_given = 0  # rows that people or labelled history answered, where the reference should have
+        self.n_outranked = 0  # rows whose label people or labelled history changed after the test
 
     def labels_of(self, drawn: pl.DataFrame) -> U8:
         """Return the reference's label of each drawn row, uint8 (n,); NO_LABEL where it has none.
@@ -93,9 +93,7 @@ class Referring:
             none, bool (n_rows,): these keep theirs.
         """
         missing = np.zeros(len(mask), np.bool_)
-        at, given = self._without_given(rows, np.flatnonzero(mask))
-        missing[given] = True
-        self.n_given += len(given)
+        at = np.flatnonzero(mask)
         if "referred" not in rows.labelled.columns:
             rows = replace(rows, labelled=rows.labelled.with_columns(referred=pl.lit(False)))
         if not len(at):
@@ -110,27 +108,26 @@ class Referring:
         missing[at[without]] = True
         return labelled, missing
 
-    def is_given_to(self, drawn: pl.DataFrame) -> Flags:
-        """Say which drawn rows have the answer of people or labelled history, or of a text like theirs, bool (n,)."""
-        if self._reference.kind == _HUMAN:
-            return np.zeros(len(drawn), np.bool_)
-        found, _ = self._ladder.look_up(self._batch(drawn, drawn["form"]), np.zeros(len(drawn), np.uint8), count=False)
-        given: Flags = found.given
-        return given
+    def outranked(self, rows: Rows) -> tuple[pl.DataFrame, Flags]:
+        """Put what people and labelled history said in the place of labels that were tested, or are the reference's.
 
-    def is_given(self, rows: Rows, mask: Flags) -> Flags:
-        """Say which rows of `mask` people or labelled history have answered, bool (n_rows,)."""
-        given = np.zeros(len(mask), np.bool_)
-        given[self._without_given(rows, np.flatnonzero(mask))[1]] = True
-        return given
-
-    def _without_given(self, rows: Rows, at: I64) -> tuple[I64, I64]:
-        """Part rows from those that people or labelled history have answered, which outrank all others."""
-        if self._reference.kind == _HUMAN or not len(at):
-            return at, at[:0]
-        batch = self._batch(rows.reviews[at], rows.form.gather(at))
-        given = self._job.cache.look_up(batch, count=False).given
-        return at[~given], at[given]
+        Returns:
+            All rows' answers, and whose label is another one now, bool (n_rows,).
+        """
+        changed = np.zeros(rows.labelled.height, np.bool_)
+        asks = rows.form.is_not_null().arg_true().to_numpy().astype(np.int64)
+        if self._reference.outranking is None or not len(asks):
+            return rows.labelled, changed
+        found = self._reference.outranking.look_up(self._batch(rows.reviews[asks], rows.form.gather(asks)))
+        given = np.flatnonzero(found.given & (found.tier > 0))
+        if not len(given):
+            return rows.labelled, changed
+        at, said = asks[given], known_answers(found, given)
+        before = rows.labelled["label"].to_physical().fill_null(NO_LABEL).to_numpy()[at]
+        changed[at[before != said.label]] = True
+        labelled = self._put(rows.labelled, at, said.label, said.confidence, source=said.source)
+        self.n_outranked += int(changed.sum())
+        return self._with_rest(labelled, at, said, np.arange(len(at))), changed
 
     def _batch(self, reviews: pl.DataFrame, form: pl.Series) -> Batch:
         return Batch(form=form, sketches=None, tenant=reviews["tenant"] if self._job.isolated else None)
@@ -166,17 +163,28 @@ class Referring:
         return self._with_rest(whole, at[has], said, place.of[has]), np.flatnonzero(~has)
 
     def _put(
-        self, labelled: pl.DataFrame, at: I64, label: U8, confidence: npt.NDArray[np.float32] | None = None
+        self,
+        labelled: pl.DataFrame,
+        at: I64,
+        label: U8,
+        confidence: npt.NDArray[np.float32] | None = None,
+        *,
+        source: U8 | None = None,
     ) -> pl.DataFrame:
-        name = _HUMAN if self._reference.kind == _HUMAN else REFERENCE
-        source = pl.Series([name] * len(at), dtype=labelled["source"].dtype)
-        if self._reference.kind == "model":  # a copy costs nothing, whoever answered what it is a copy of
-            before = labelled["source"].gather(at)
-            source = source.zip_with(before != "exact", before)
+        """Give the rows `at` some places other answers: the reference's, or those of a `source`."""
+        codes = labelled["source"].dtype
+        if source is not None:
+            sources = pl.Series(source).cat.to(codes)
+        else:
+            name = _HUMAN if self._reference.kind == _HUMAN else REFERENCE
+            sources = pl.Series([name] * len(at), dtype=codes)
+            if self._reference.kind == "model":  # a copy costs nothing, whoever answered what it is a copy of
+                before = labelled["source"].gather(at)
+                sources = sources.zip_with(before != "exact", before)
         new = {
-            "referred": pl.Series(np.ones(len(at), np.bool_)),
+            "referred": pl.Series(np.full(len(at), source is None)),
             "label": pl.Series(label, dtype=pl.UInt8).cat.to(labelled["label"].dtype),
-            "source": source,
+            "source": sources,
             "confidence": pl.Series(np.full(len(at), np.nan) if confidence is None else confidence, dtype=pl.Float32),
             "outside": pl.Series(np.zeros(len(at), np.bool_)),
         }

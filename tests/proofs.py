@@ -16,6 +16,7 @@ from fakes import LABELS, FakePrediction, make_job
 
 from reviewopt import certify, config, draws, load, pipeline
 from reviewopt.attempts import Attempts
+from reviewopt.cache import shelf as shelves
 from reviewopt.cache.keys import Contexts, ModelKey
 from reviewopt.cache.people import People
 from reviewopt.cache.shelf import Shelf
@@ -152,7 +153,8 @@ def opened(
         strongs = [
             replace(one, cache=reference_cache(stack, job, folder), singly=None, is_reference=True) for one in made
         ]
-        yield _with_reference(job, folder, kind, sizes, dict(human or {}), able, *strongs, again=again)
+        made_job = _with_reference(job, folder, kind, sizes, dict(human or {}), able, *strongs, again=again)
+        yield _without_history(stack, made_job, folder)
 
 
 def said_of(text: int) -> str:
@@ -170,6 +172,30 @@ def reference_cache(stack: ExitStack, job: Job, folder: Path, *, is_second: bool
     key = ModelKey(name="strong", settings={"again": "1"} if is_second else {}, prompt="1", packed=False)
     contexts = Contexts(job.task, key, scope="isolated" if job.isolated else "shared", with_given=False)
     return Cache(settings, contexts, job.task.labels, shelf=shelf, judge=None, clock=lambda: 1_800_000_000.0)
+
+
+def _without_history(stack: ExitStack, job: Job, folder: Path) -> Job:
+    """Look nothing up that people or history said, but after the test."""
+    settings, scope, shelf = job.config.cache, "isolated" if job.isolated else "shared", None
+    if settings.archive.enabled and shelves.exists(folder / "home"):
+        shelf = stack.enter_context(Shelf(folder / "home", settings.archive, sharing=None, on_warning=job.notes.append))
+
+    def cache_of(key: ModelKey | None, *, with_given: bool) -> Cache:
+        contexts = Contexts(job.task, key, scope=scope, with_given=with_given)
+        return Cache(settings, contexts, job.task.labels, shelf=shelf, judge=None, clock=lambda: 1_800_000_000.0)
+
+    def own(paid: Paid) -> Paid:
+        key = ModelKey(name=paid.source, settings={}, prompt="1", packed=True)
+        return replace(paid, cache=cache_of(key, with_given=False))
+
+    assert job.reference is not None
+    outranking = None if job.reference.kind == "human" else cache_of(None, with_given=True)
+    return replace(
+        job,
+        rungs=tuple(own(one) if isinstance(one, Paid) and not one.is_reference else one for one in job.rungs),
+        cache=cache_of(None, with_given=False),
+        reference=replace(job.reference, outranking=outranking),
+    )
 
 
 def people_say(folder: Path, world: World, said: Mapping[int, str], *, tenant: str | None = None) -> None:

@@ -13,12 +13,11 @@ import numpy as np
 import polars as pl
 import pytest
 from fakes import LABELS
-from proofs import World, calibrated, opened, people_say, prove
+from proofs import World, calibrated, opened, prove
 
 from reviewopt import certify
 from reviewopt.answer import Answering
 from reviewopt.audited import Auditing, not_covered, slice_of
-from reviewopt.cache.asked import Batch
 from reviewopt.job import Job
 from reviewopt.models.scripted import Scripted
 from reviewopt.proving import Frozen, Proving
@@ -316,20 +315,3 @@ def test_before_anything_is_tested_no_part_is_certified(tmp_path: Path) -> None:
     world = replace(world_of(0), tenant=["a" if row % 2 else "b" for row in range(N)])
     with audit_of(world, tmp_path, settings={"certificate.per": "category"}) as one:
         assert {part.state for part in one.auditing.slices()} == {"not certified"}
-
-
-def test_a_row_that_people_answered_is_no_evidence(tmp_path: Path) -> None:
-    """They may have said it with the sample in hand."""
-    world = world_of(0)
-    with opened(world, tmp_path, kind="model", sizes=(0, 0, 300)) as job:
-        assert job.reference is not None
-        rows = job.reference.drawn.frame["row"].to_list()
-    people_say(tmp_path, world, {row: LABELS[world.truth[row]] for row in rows[:7]})
-    with audit_of(world, tmp_path) as one:
-        one.auditing.audit()
-        assert one.auditing._wrong[:7].all()
-        assert not one.auditing._wrong[7:].any()
-        assert one.job.reference is not None
-        one.job.cache.look_up(Batch(form=one.proving.audit["form"], sketches=None, tenant=None))
-        said = "; ".join(not_covered(one.job, one.job.reference))
-    assert "answers of people made with this sample in hand" in said

@@ -166,9 +166,16 @@ def test_the_size_of_a_chunk_makes_no_other_promise(tmp_path: Path, unsure: Worl
 
 def test_other_answers_to_cal_make_another_promise(tmp_path: Path) -> None:
     world = calibrated(N, 32)
-    assert begun(world, tmp_path, sizes=(0, 150, 0)).attempt == 1
+    other = replace(world, local=(world.local + 1) % 3)
+    assert [begun(one, tmp_path, sizes=(0, 150, 0)).attempt for one in (world, other, world)] == [1, 2, 1]
+
+
+def test_what_people_say_is_not_looked_at_before_the_test(tmp_path: Path) -> None:
+    world = calibrated(N, 32)
+    first = begun(world, tmp_path, sizes=(0, 150, 0))
     people_say(tmp_path, world, dict.fromkeys(range(N), "neutral"))
-    assert begun(world, tmp_path, sizes=(0, 150, 0)).attempt == 2
+    second = begun(world, tmp_path, sizes=(0, 150, 0))
+    assert (first.digest, first.n_errors, first.cut) == (second.digest, second.n_errors, second.cut)
 
 
 def test_another_model_that_goes_by_the_same_name_is_another_promise(tmp_path: Path) -> None:
@@ -211,23 +218,20 @@ def test_the_order_that_cal_tests_and_the_answers_are_those_that_the_run_writes(
     people_say(tmp_path, world, {row: LABELS[(world.truth[row] + 1) % 3] for row in range(0, N, 5)})
     packs = Scripted(world.says(world.truth), name="strong")
     options: dict[str, Any] = {"kind": "model", "ladder": [packs], "sizes": (0, 200, 0)}
-    with opened(world, tmp_path, **options) as whole, ExitStack() as stack:
-        assert whole.reference is not None
-        assert whole.reference.paid is not None
-        job = replace(whole, cache=whole.reference.paid.cache)  # which knows nothing of what people said
+    with opened(world, tmp_path, **options) as job, ExitStack() as stack:
+        assert job.reference is not None
         answering = stack.enter_context(Answering(job))
-        proving = Proving(job, whole.reference, answering.ladder)
+        proving = Proving(job, job.reference, answering.ladder)
         proving._leave_to(0)
         batch = Batch(form=proving.cal["form"], sketches=None, tenant=None)
-        tested = choosing.given_or_said_by(answering.ladder, job.rungs[0], batch, proving.cal)
+        tested = choosing.said_by(answering.ladder, job.rungs[0], batch, proving.cal)
         (chunk, form), *_ = pipeline._forms(job)
         asked = ExactCopies().see(form, None)
         fresh, _root = answering.answer(chunk.reviews, form, asked)
         rows = proving.cal["row"].to_numpy()
         at = asked.question[rows]
         np.testing.assert_array_equal(tested.label, fresh.label[at])
-        np.testing.assert_array_equal(np.isnan(tested.confidence), np.isnan(fresh.confidence[at]))
-        assert np.isnan(tested.confidence).any()
+        np.testing.assert_array_equal(tested.confidence, fresh.confidence[at])
 
 
 def test_what_cal_shows_too_wrong_is_cut_where_its_test_says(tmp_path: Path) -> None:
@@ -394,9 +398,8 @@ def test_history_that_was_made_with_the_sample_in_hand_proves_nothing(tmp_path: 
     people_say(tmp_path, world, {row: LABELS[code] for row, code in enumerate(said)})
     run, out = prove(world, tmp_path, **options)
     assert run.certificate is not None
-    assert run.certificate.n_errors == 0  # as far as the sample tells
-    assert n_wrong(world, out) > 90
-    assert not run.certificate.is_met
+    assert not run.certificate.is_met or n_wrong(world, out) <= 90
+    assert run.certificate.accuracy_low is None or n_wrong(world, out) <= 900 * (1 - run.certificate.accuracy_low)
 
 
 @pytest.mark.parametrize("method", ["cal", "audit"])
@@ -475,9 +478,12 @@ def test_of_a_table_that_changed_no_bound_is_left_for_a_gate(tmp_path: Path) -> 
     assert report.accuracy_breach(report.Report(schema_version=2, state="done", run=run), 0.5) is not None
 
 
+@pytest.mark.parametrize("leaves_out", [False, True], ids=["right on the sample", "silent on the sample"])
 @pytest.mark.parametrize("kind", ["model", "column"])
-def test_history_that_knew_the_sample_proves_nothing_of_a_large_table_either(tmp_path: Path, kind: str) -> None:
-    """Its rows of the sample are few beside the errors that are allowed, and no evidence: they count as wrong."""
+def test_history_that_knew_the_sample_proves_nothing_of_a_large_table_either(
+    tmp_path: Path, kind: str, *, leaves_out: bool
+) -> None:
+    """Nothing of it is looked at before the test, and every label that it changes after it counts as wrong."""
     n = 6000
     world = calibrated(n, 46)
     off = np.random.default_rng(0).random(n) < 0.4
@@ -486,8 +492,24 @@ def test_history_that_knew_the_sample_proves_nothing_of_a_large_table_either(tmp
         assert job.reference is not None
         sampled = np.isin(np.arange(n), job.reference.drawn.frame["row"].to_numpy())
     said = np.where(off & ~sampled, (world.truth + 1) % 3, world.truth).tolist()
-    people_say(tmp_path, world, {row: LABELS[code] for row, code in enumerate(said)})
+    told = {row: LABELS[code] for row, code in enumerate(said) if not (leaves_out and sampled[row])}
+    people_say(tmp_path, world, told)
     run, out = prove(world, tmp_path, **options)
     assert n_wrong(world, out) > 0.3 * n
     assert run.certificate is not None
     assert not run.certificate.is_met
+    assert "people or labelled history" in run.certificate.reason
+
+
+def test_people_who_agree_with_the_labels_cost_nothing(tmp_path: Path) -> None:
+    world = calibrated(N, 47)
+    alone, _ = prove(world, tmp_path, sizes=(0, 150, 0))
+    people_say(
+        tmp_path, world, {row: LABELS[world.local[row]] for row in range(0, N, 5) if world.confidence[row] > 0.99}
+    )
+    beside, out = prove(world, tmp_path, sizes=(0, 150, 0))
+    assert alone.certificate is not None
+    assert beside.certificate is not None
+    assert beside.certificate.attempt == 1
+    assert (out["sentiment_source"].cast(pl.String).is_in(["l1", "l2", "l3"])).sum() > 0
+    assert beside.certificate.accuracy_low == alone.certificate.accuracy_low

@@ -313,17 +313,20 @@ def test_a_row_of_which_it_knows_nothing_keeps_its_own_and_is_counted(tmp_path: 
 
 
 @pytest.mark.parametrize("kind", ["column", "model"])
-def test_what_people_said_outranks_the_reference_and_is_counted(tmp_path: Path, kind: str) -> None:
+def test_what_people_said_outranks_the_reference_after_the_test_and_is_counted(tmp_path: Path, kind: str) -> None:
     world = calibrated(N, 13)
-    people_say(tmp_path, world, {5: LABELS[(world.truth[5] + 1) % 3]})
-    strong = strong_of(world)
-    with referring(world, tmp_path, kind=kind, reference=strong) as (asked, job, _):
-        rows = rows_of(job, world, source="l3")
-        labelled, missing = asked.refer(rows, mask_of(5, 6))
-        assert np.flatnonzero(missing).tolist() == [5]
-        assert labelled["label"][5] == rows.labelled["label"][5]
-        assert labelled["label"][6] == LABELS[world.truth[6]]
-    assert len(strong.requests) == (1 if kind == "model" else 0)
+    people_say(tmp_path, world, {5: LABELS[(world.truth[5] + 1) % 3], 6: LABELS[world.truth[6]]})
+    with referring(world, tmp_path, kind=kind, reference=strong_of(world)) as (asked, job, _):
+        rows = rows_of(job, world)
+        labelled, missing = asked.refer(rows, mask_of(5, 6, 7))
+        assert not missing.any()
+        after, changed = asked.outranked(replace(rows, labelled=labelled))
+        assert np.flatnonzero(changed).tolist() == [5]
+        assert asked.n_outranked == 1
+        assert after["label"][5] == LABELS[(world.truth[5] + 1) % 3]
+        assert after["label"][[6, 7]].to_list() == [LABELS[world.truth[6]], LABELS[world.truth[7]]]
+        assert after["source"][[5, 6]].to_list() == ["l3", "l3"]
+        assert after["referred"][[5, 6, 7]].to_list() == [False, False, True]
 
 
 def test_nothing_is_asked_where_nothing_is_wanted(tmp_path: Path) -> None:

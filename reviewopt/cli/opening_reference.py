@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from reviewopt import certify, draws, human
 from reviewopt.attempts import Attempts
+from reviewopt.cache.tiers import Cache
 from reviewopt.certify import attempt_delta, target_delta
 from reviewopt.draws import Drawn
 from reviewopt.errors import InputError, UsageError
@@ -112,6 +113,7 @@ def open_reference(
     again: Callable[[], Paid] | None,
     others: tuple[Paid, ...],
     learned: Learned | None,
+    outranking: Cache | None,
     on_rows: Callable[[int], None],
     on_note: Callable[[str], None],
 ) -> Reference:
@@ -127,6 +129,7 @@ def open_reference(
         again: opens what keeps its second answers.
         others: the paid models that answer beside it.
         learned: the local model.
+        outranking: what people and labelled history said before.
         on_rows: told how many rows were read.
         on_note: told what the user should know.
 
@@ -188,6 +191,7 @@ def open_reference(
         paid=paid,
         again=None if again is None else again().cache,
         human=given,
+        outranking=outranking,
         n_gaps=n_gaps,
     )
 

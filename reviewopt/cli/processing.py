@@ -183,7 +183,7 @@ def _open_job(
             reference = opening_reference.open_reference(
                 proving, config, task, table, choices.home, paid=rungs.reference, again=rungs.again,
                 others=tuple(one for one in rungs.rungs if isinstance(one, Paid)), learned=rungs.learned,
-                on_rows=lambda n: progress(n, table.n_rows, recorder.wall_s), on_note=notes.add,
+                outranking=rungs.given, on_rows=lambda n: progress(n, table.n_rows, recorder.wall_s), on_note=notes.add,
             )  # fmt: skip
     names, schema = _columns(table, task, rungs, notes)
     path = choices.output or write.default_output(choices.tables)
@@ -220,6 +220,7 @@ class _Rungs:
     reference: Paid | None = None
     again: Callable[[], Paid] | None = None
     learned: Learned | None = None
+    given: Cache | None = None
 
     @property
     def is_paid(self) -> bool:
@@ -284,7 +285,8 @@ def _proving_rungs(
 ) -> _Rungs:
     """Open what answers beside a reference: the local model, the models named, and the reference's own packs."""
     is_human = proving.kind == opening_reference.HUMAN
-    opener = models(with_given=not is_human) if proving.kind == "model" or named.rungs else None
+    # Nothing that people or history said is looked up before the test: it may have been said with the sample in hand.
+    opener = models(with_given=False) if proving.kind == "model" or named.rungs else None
     reference, again, paid = None, None, tuple[Paid, ...]()
     if opener is not None:
         paid = tuple(opener.open(name) for name in named.rungs)
@@ -309,11 +311,13 @@ def _proving_rungs(
         raise ModelError(f"nothing can answer the task {task.name} yet: name a model with --model")
     if not rungs and reference is not None:
         rungs = (reference,)
-    keeps = structs.replace(config, cache=structs.replace(config.cache, archive=structs.replace(
-        config.cache.archive, enabled=config.cache.archive.enabled and not is_human)))  # fmt: skip
-    cache = opening.cache(opened, keeps, choices.home, task, task.labels, isolated=is_isolated, on_warning=notes.add)
+    nothing = structs.replace(config, cache=structs.replace(config.cache, archive=structs.replace(
+        config.cache.archive, enabled=False)))  # fmt: skip
+    of_home = partial(opening.cache, opened, home=choices.home, task=task, labels=task.labels, isolated=is_isolated)
     return _Rungs(
-        rungs=rungs, voters=(), cache=cache, sharing=sharing, reference=reference, again=again, learned=learned,
+        rungs=rungs, voters=(), sharing=sharing, reference=reference, again=again, learned=learned,
+        cache=of_home(nothing, on_warning=notes.add),
+        given=None if is_human else of_home(config, on_warning=notes.add),
     )  # fmt: skip
 
 
