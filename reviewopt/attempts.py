@@ -36,6 +36,18 @@ class Attempts:
         name = hashlib.sha256(b"".join(f"{len(part.encode())}:".encode() + part.encode() for part in parts)).hexdigest()
         self._path = home / FOLDER / f"{name[:16]}.jsonl"
 
+    def check(self) -> None:
+        """Read what was counted so far: before anything is paid for.
+
+        Raises:
+            InputError: the file cannot be read, or is damaged.
+        """
+        try:
+            whole = self._path.read_bytes() if self._path.exists() else b""
+        except OSError as error:
+            raise InputError(f"cannot read the promises of this table in {self._path}: {error}") from error
+        self._decoded(whole[: whole.rfind(b"\n") + 1])
+
     def number(self, promise: Promise) -> int:
         """Return which promise this is, from 1, and note it where it is a new one.
 

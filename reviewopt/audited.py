@@ -23,7 +23,8 @@ from reviewopt import certify
 from reviewopt.certificate import Attempt, Slice
 from reviewopt.dedup.spread import NO_LABEL
 from reviewopt.job import Job, Reference
-from reviewopt.proving import CUT_SHORT, Frozen, Proving, cut_slices, risk_of
+from reviewopt.proving import CUT_SHORT, Frozen, Proving, risk_of
+from reviewopt.slices import cut_slices, slice_of
 
 # Audit rows that are asked at a time: a few requests on every thread, and little more than the test needs.
 _AUDIT_ROWS: Final = 64
@@ -273,44 +274,10 @@ def reason_of(name: str, last: Attempt, target: float) -> str:
     return f"{last.n_errors:,} of {last.n_audited:,} audited labels are not {name}'s ({100 * share:.1f} %); {more}"
 
 
-def slice_of(
-    name: str, *, n_rows: int, n_left: int, wrong: Flags, target: float, delta: float, n_wrong: int = 0
-) -> Slice:
-    """Return what is proven of one tenant or category.
-
-    Args:
-        name: what it is called.
-        n_rows: its rows with a text.
-        n_left: those of them that were drawn from.
-        wrong: bool (n,), of those that were drawn.
-        target: the share that must be right.
-        delta: the chance of a false promise.
-        n_wrong: rows that are known to be wrong, besides.
-    """
-    budget = certify.error_budget(n_rows, target) - n_wrong
-    tested = certify.Audit(n_left, min(max(0, budget), n_left), delta)
-    tested.add(wrong)
-    best = certify.Audit(n_left, min(max(0, budget), n_left), delta)
-    best.add(np.zeros(len(wrong), np.bool_))
-    high = certify.errors_high(n_left, wrong, delta)
-    low = 1 - (high + n_wrong) / n_rows if high < n_left else None
-    state = "certified" if tested.passes else "not met" if best.passes else "not certified"
-    if budget < 0:
-        state = "not met"
-    return Slice(
-        name=name,
-        n_rows=n_rows,
-        n_sampled=len(wrong),
-        n_errors=int(wrong.sum()),
-        most_errors=None,
-        accuracy_low=low if state != "not certified" else None,
-        state=state,  # type: ignore[arg-type]  # one of the three
-    )
-
-
 def not_covered(job: Job, reference: Reference) -> Iterator[str]:
     """Say what a certificate does not promise."""
-    yield f"whether {reference.name} itself is right"
+    whom = "the people who answered are" if reference.kind == "human" else f"{reference.name} itself is"
+    yield f"whether {whom} right"
     yield "any other table, later rows, or this one after an edit"
     if reference.drawn.n_empty:
         yield f"the {reference.drawn.n_empty:,} rows without a text"

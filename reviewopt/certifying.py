@@ -14,13 +14,14 @@ import polars as pl
 
 from reviewopt import certify
 from reviewopt.attempts import Promise
-from reviewopt.audited import Found, attempt_of, not_covered, reason_of, slice_of
+from reviewopt.audited import Found, attempt_of, not_covered, reason_of
 from reviewopt.certificate import SCHEMA_VERSION, Attempt, Certificate, SelfAgreement, Slice
 from reviewopt.dedup.spread import NO_LABEL
 from reviewopt.freezing import Labels, allowed, is_counted
 from reviewopt.job import Job, Reference
 from reviewopt.ladder import Ladder
 from reviewopt.referring import Referring, self_agreement
+from reviewopt.slices import slice_of
 
 # Rows that a model is asked at a time: a few requests on every thread, and little more than the test needs.
 _AUDIT_ROWS: Final = 64

@@ -26,6 +26,7 @@ from reviewopt.ladder import Ladder
 from reviewopt.load import Chunk
 from reviewopt.proving import Frozen, Proving, risk_of
 from reviewopt.referring import Rows
+from reviewopt.slices import less_unproven
 from reviewopt.staging import Staged
 
 F64 = npt.NDArray[np.float64]
@@ -252,7 +253,7 @@ class Proof:
             self_agreement=proving.self_agreement,
             per=settings.per,
             slices=tuple(
-                _less_unproven(one, self._unproven_of[one.name], settings.target)
+                less_unproven(one, self._unproven_of[one.name], settings.target)
                 for one in (() if is_changed else self._slices(frozen, reference))
             ),
             drift=tuple(self._drift),
@@ -270,7 +271,7 @@ class Proof:
             for name, n in reference.drawn.n_of.items()
         )
         target = self._job.config.certificate.target
-        return tuple(_less_unproven(one, reference.n_gaps, target) for one in whole)  # each may have all of them
+        return tuple(less_unproven(one, reference.n_gaps, target) for one in whole)  # each may have all of them
 
     def _found(self, frozen: Frozen, proving: Proving) -> Found:
         """Return the bound and the estimate."""
@@ -313,12 +314,3 @@ class Proof:
                 )
             return f"{self._n_unproven:,} rows should have had the reference's own answer, and it gave none"
         return "the sample does not prove it" if self._auditing is None else self._auditing.reason()
-
-
-def _less_unproven(one: Slice, n_unproven: int, target: float) -> Slice:
-    """Count rows of a slice as wrong that should have had the reference's answer and have none."""
-    if not n_unproven or one.accuracy_low is None:
-        return one
-    low = max(0.0, one.accuracy_low - n_unproven / one.n_rows)
-    is_met = one.state == "certified" and round((1 - low) * one.n_rows) <= certify.error_budget(one.n_rows, target)
-    return msgspec.structs.replace(one, accuracy_low=low, state="certified" if is_met else "not met")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Final
@@ -31,6 +31,7 @@ from reviewopt.ladder import Ladder
 from reviewopt.local import warm
 from reviewopt.referring import Referring, n_again, self_agreement
 from reviewopt.route import Policy
+from reviewopt.slices import cut_slices
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
@@ -121,6 +122,10 @@ class Proving:
         with self._job.recorder.stage("prove"):
             known = self._labels_of_train(on_line)
             self._fit(known, on_line)
+            n_sampled, n_rows = len(self.train) + len(self.cal), self._reference.n_population
+            if self._reference.can_answer and n_sampled >= n_rows:
+                on_line(f"the sample takes all {n_rows:,} rows: each has the reference's own answer")
+                return self._of_the_reference_alone()
             if all(isinstance(rung, Paid) and rung.is_reference for rung in self._job.rungs):
                 return self._of_the_reference_alone()
             if not self._reference.can_answer or self._has_packs(known, on_line):
@@ -424,56 +429,6 @@ class Proving:
         )
         frozen.attempt = reference.attempts.number(promise)
         frozen.delta = certify.target_delta(self.delta, frozen.attempt)
-
-
-def cut_slices(
-    name: pl.Series,
-    risk: F64,
-    wrong: Flags,
-    *,
-    n_of: Mapping[str, int],
-    n_known: Mapping[str, int],
-    target: float,
-    delta: float,
-    cut: float,
-    n_gaps: int = 0,
-) -> tuple[dict[str, float], tuple[Slice, ...]]:
-    """Give each tenant or category a cut of its own, where it is lower than that of the whole table.
-
-    Args:
-        name: of the slice of each row tested, String (n,).
-        risk: float64 (n,).
-        wrong: bool (n,).
-        n_of: rows with a text of each slice.
-        n_known: rows of each that have the reference's answer anyway.
-        target: the share that must be right, in each.
-        delta: the chance of a false promise, which the slices share equally.
-        cut: that of the whole table.
-        n_gaps: rows that count as wrong anyway; each slice may have all of them.
-
-    Returns:
-        The cut of each slice, and what is proven of it.
-    """
-    cuts, slices, names = {}, [], name.to_numpy()
-    for one, n_rows in n_of.items():
-        here = np.flatnonzero(names == one)
-        n_left, budget = n_rows - n_known.get(one, 0), certify.error_budget(n_rows, target) - n_gaps
-        most = -1
-        if len(here) and budget >= 0:
-            most = certify.most_errors(n_left, min(budget, n_left), len(here), delta / len(n_of))
-        cuts[one] = cut if most < 0 else min(cut, certify.cut(risk[here], wrong[here], most))
-        slices.append(
-            Slice(
-                name=one,
-                n_rows=n_rows,
-                n_sampled=len(here),
-                n_errors=int((wrong[here] & (risk[here] < cuts[one])).sum()),
-                most_errors=most if most >= 0 else None,
-                accuracy_low=1 - (budget + n_gaps) / n_rows if most >= 0 else None,
-                state="certified" if most >= 0 else "not certified",
-            )
-        )
-    return cuts, tuple(slices)
 
 
 def risk_of(confidence: npt.NDArray[np.floating], *, unknown: float) -> F64:

@@ -147,3 +147,15 @@ def test_only_the_owner_may_read_it(tmp_path: Path) -> None:
 def test_a_promise_that_only_looks_is_a_file_that_is_not_made(tmp_path: Path) -> None:
     Attempts(tmp_path, *TABLE)
     assert not (tmp_path / FOLDER).exists()
+
+
+def test_a_damaged_file_is_found_before_anything_is_counted(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path, "table")
+    attempts.check()
+    assert not (tmp_path / "certificates").exists()
+    attempts.number(Promise(target=0.9, confidence=0.95, per="", policy="one"))
+    attempts.check()
+    (path,) = (tmp_path / "certificates").iterdir()
+    path.write_bytes(b"nonsense\n" + path.read_bytes())
+    with pytest.raises(InputError, match="damaged"):
+        attempts.check()

@@ -17,10 +17,11 @@ from proofs import World, calibrated, opened, prove
 
 from reviewopt import certify
 from reviewopt.answer import Answering
-from reviewopt.audited import Auditing, not_covered, slice_of
+from reviewopt.audited import Auditing, not_covered
 from reviewopt.job import Job
 from reviewopt.models.scripted import Scripted
 from reviewopt.proving import Frozen, Proving
+from reviewopt.slices import slice_of
 
 N = 600
 DELTA = 0.05

@@ -443,3 +443,9 @@ def test_each_row_and_each_pair_is_drawn_as_often_as_by_chance() -> None:
     assert 1e-5 < chi2.sf(rows, n - 1) < 1 - 1e-5
     pairs = together[np.triu_indices(n, 1)]
     assert np.abs(pairs - n_seeds * pair).max() < 5 * math.sqrt(n_seeds * pair * (1 - pair))
+
+
+def test_a_tie_that_whole_numbers_would_take_hours_to_decide_is_taken_on_the_safe_side() -> None:
+    """Half of the rows are wrong and an odd number is drawn: at most half of these are wrong with a chance of 1/2."""
+    assert most_errors(1_000, 499, 99, 0.5) == 49
+    assert most_errors(1_000_000, 499_999, 99, 0.5) == 48

@@ -34,7 +34,7 @@ def test_the_labels_that_are_written_keep_the_promise_that_cal_made(tmp_path: Pa
 
 
 def test_the_labels_that_are_written_keep_the_promise_that_an_audit_made(tmp_path: Path) -> None:
-    n_runs, delta, broken, n_met = 10, 0.05, 0, 0
+    n_runs, delta, broken, n_met = 6, 0.05, 0, 0
     for seed in range(n_runs):
         world, folder = calibrated(900, seed, error=0.2), tmp_path / str(seed)
         folder.mkdir()

@@ -25,7 +25,8 @@ from reviewopt.dedup.exact import ExactCopies
 from reviewopt.errors import UsageError
 from reviewopt.job import Job
 from reviewopt.models.scripted import Scripted
-from reviewopt.proving import Frozen, Proving, cut_slices, risk_of
+from reviewopt.proving import Frozen, Proving, risk_of
+from reviewopt.slices import cut_slices
 
 N = 500
 

@@ -165,6 +165,8 @@ def open_reference(
         raise UsageError(
             f"--on-drift escalate: {found.name} cannot answer rows beyond the sample; leave it out, or name a model"
         )
+    attempts = Attempts(home.path, *parts)
+    attempts.check()
     if not drawn.n_rows:
         raise InputError("no row has a text: there is nothing to prove anything about")
     train, cal, audit = sizes.of(drawn.n_rows)
@@ -186,7 +188,7 @@ def open_reference(
         n_cal=cal,
         n_audit=audit,
         can_answer=can_answer,
-        attempts=Attempts(home.path, *parts),
+        attempts=attempts,
         learned=learned,
         paid=paid,
         again=None if again is None else again().cache,
