@@ -40,6 +40,12 @@ def off(n_wrong: int) -> list[str]:
 
 
 @pytest.fixture
+def reviewopt(inside: Run) -> Run:
+    """Most of these tests ask what is said and written."""
+    return inside
+
+
+@pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     with Endpoint() as running:
         yield running

@@ -45,6 +45,12 @@ labels = ["colour", "price", "speed"]
 
 
 @pytest.fixture
+def reviewopt(inside: Run) -> Run:
+    """These tests ask what is said and written, not how a process ends."""
+    return inside
+
+
+@pytest.fixture
 def endpoint() -> Iterator[Endpoint]:
     with Endpoint() as running:
         yield running

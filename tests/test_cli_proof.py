@@ -32,6 +32,12 @@ def reviews(n: int = N, *, wrong: float = 0.04) -> pl.DataFrame:
 
 
 @pytest.fixture
+def reviewopt(inside: Run) -> Run:
+    """Most of these tests ask what is said and written."""
+    return inside
+
+
+@pytest.fixture
 def table(tmp_path: Path) -> Path:
     path = tmp_path / "in.parquet"
     reviews().write_parquet(path)
