@@ -134,7 +134,6 @@ class Proof:
         labelled, missing = proving.referring.refer(rows, mask)
         known = proving.is_known(one.chunk.reviews["row"].to_numpy(), labelled)
         missing &= ~(known | self._is_tested(proving, one, refused))
-        self._n_reference += int(labelled["referred"].sum())
         if self._reference is not None and self._reference.kind == "column":  # its gaps are counted as wrong already
             missing &= one.chunk.reviews["label"].is_not_null().to_numpy()
         # Whatever was tested, another label counts as wrong: nobody knows what it hangs on.
@@ -142,6 +141,7 @@ class Proof:
             Rows(reviews=one.chunk.reviews, form=one.form, labelled=labelled)
         )
         missing |= changed
+        self._n_reference += int(labelled["referred"].sum())
         self._n_unproven += int(missing.sum())
         if per := self._job.config.certificate.per:
             self._unproven_of.update(one.chunk.reviews[per].fill_null("").filter(pl.Series(missing)).to_list())

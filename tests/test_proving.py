@@ -514,3 +514,4 @@ def test_people_who_agree_with_the_labels_cost_nothing(tmp_path: Path) -> None:
     assert beside.certificate.attempt == 1
     assert (out["sentiment_source"].cast(pl.String).is_in(["l1", "l2", "l3"])).sum() > 0
     assert beside.certificate.accuracy_low == alone.certificate.accuracy_low
+    assert beside.certificate.n_reference_rows == (out["sentiment_source"] == "reference").sum()
