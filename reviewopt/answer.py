@@ -14,7 +14,7 @@ import polars as pl
 
 from reviewopt import calibrating, priority, reach
 from reviewopt.ahead import Before
-from reviewopt.asking import KEPT_COLUMNS, Survey, text_bytes
+from reviewopt.asking import KEPT_COLUMNS, Survey
 from reviewopt.cache.tiers import Batch, Found
 from reviewopt.data import SOURCES
 from reviewopt.dedup import near as near_copies
@@ -151,11 +151,11 @@ class Answering:
         return surveys
 
     def text_bytes(self, reviews: pl.DataFrame, asked: Asked) -> int:
-        """Return the bytes of text of the rows that ask something, as far as they would be sent."""
+        """Return the bytes of text of the rows that ask something, or their units, as far as they would be sent."""
         if self.naive is None:
             return 0
         asks = asked.question >= 0
-        return int(text_bytes(reviews, most=self.naive.most_bytes)[asks].sum())
+        return int(self.naive.sizes(reviews)[asks].sum())
 
     def _sort(
         self, reviews: pl.DataFrame, form: pl.Series, asked: Asked, *, count: bool, before: Before | None = None

@@ -24,11 +24,11 @@ from reviewopt.errors import ModelError
 from reviewopt.hardware import Guard, Watch
 from reviewopt.job import Job, Paid
 from reviewopt.keeping import Keeping
-from reviewopt.pricing import Naive, form_of, text_room
+from reviewopt.pricing import Naive, form_of, measured, text_room
 from reviewopt.record import AskRecord, HardwareUse, Tokens
 from reviewopt.settings import parse_duration
 from reviewopt.text.complexity import complexity
-from reviewopt.text.prompt_copy import prompt_copy, shorten
+from reviewopt.text.prompt_copy import prompt_copy
 
 _FAILED: Final = SOURCES.index("failed")
 _SHORTENED: Final = "shortened"
@@ -59,6 +59,8 @@ class Prepared:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Survey:
     """What the open questions of a chunk would be asked in: requests, and what these hold together.
+
+    Where characters are billed, `n_input_tokens` counts units of them, here and wherever tokens are said below.
 
     `n_refused` never worked before and are left alone.
     """
@@ -208,10 +210,9 @@ class Asking:
         """Make the prompt's copies of the questions at `at`."""
         rows = kept[at]
         text = prompt_copy(rows["title"], rows["text"], redact=self._job.config.prompt.redact)
-        texts, n_tokens, shortened = shorten(
-            text.to_list(), most_tokens=self._most_review_tokens, encoding=self._paid.encoding
+        text, n_tokens, shortened = measured(
+            text, self._paid.model.limits, most_tokens=self._most_review_tokens, encoding=self._paid.encoding
         )
-        text = pl.Series("text", texts, pl.String)
         self.naive.learn(int(text.str.len_bytes().sum()), int(n_tokens.sum()))
         tenant = None
         if batch.tenant is not None:
@@ -271,6 +272,8 @@ class Asking:
     def _pack_bounds(self, size: int) -> pack.Bounds:
         limits = self._paid.model.limits
         fixed = 1 if self._job.is_naive or size == 1 else self._job.config.pack.fixed
+        if limits.billed_characters:  # documents of a service do not disturb each other: as many as it takes
+            fixed = fixed or limits.most_questions
         return pack.Bounds(
             size=size,
             fixed=fixed,
@@ -342,10 +345,3 @@ class Asking:
             hardware=self._hardware(),
             alerts=tuple(paid.alerts()),
         )
-
-
-def text_bytes(reviews: pl.DataFrame, *, most: int) -> npt.NDArray[np.int64]:
-    """Return the bytes of each review's title and text, int64 (n_rows,), at most so many: a longer one is shortened."""
-    n_bytes = reviews.select(pl.sum_horizontal(pl.col("title", "text").str.len_bytes())).to_series()
-    capped: npt.NDArray[np.int64] = np.minimum(n_bytes.to_numpy().astype(np.int64), most)
-    return capped

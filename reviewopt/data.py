@@ -94,8 +94,8 @@ class Question:
     """One review that is really asked.
 
     `at` is its place in the batch of questions; `text` is the prompt's copy, cleaned and cut; `n_tokens` is what the
-    text alone takes in the prompt; `tenant` is null where the table knows none, and says who pays; `key` is the
-    archive's, in hex.
+    text alone takes in the prompt, or the units that it is billed; `tenant` is null where the table knows none, and
+    says who pays; `key` is the archive's, in hex.
     """
 
     at: int
@@ -111,13 +111,15 @@ class Request:
     """What is sent: `ids[i]` stands for `questions[i]`.
 
     `body` is the whole body as it goes out, so its length bounds the tokens of the input from above (a token is at
-    least a byte); `most_output_tokens` is the limit that the body sets on the reply.
+    least a byte); `most_output_tokens` is the limit that the body sets on the reply. `most_input_units` is what the
+    input is billed at most where it is not billed in tokens.
     """
 
     questions: tuple[Question, ...]
     ids: tuple[str, ...]
     body: bytes
     most_output_tokens: int
+    most_input_units: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,6 @@ import polars as pl
 from reviewopt import record, runs
 from reviewopt.accuracy import Accuracy, Tally
 from reviewopt.answer import Answering
-from reviewopt.asking import text_bytes
 from reviewopt.certificate import Certificate
 from reviewopt.data import GroupCounts
 from reviewopt.dedup.groups import Groups
@@ -92,7 +91,7 @@ class Ledger:
         """Count the text that each source answered, from which a paid model's naive price is worked out."""
         if self._naive is None:
             return
-        n_bytes = text_bytes(reviews, most=self._naive.most_bytes)
+        n_bytes = self._naive.sizes(reviews)
         sums = np.bincount(source.to_physical().to_numpy(), weights=n_bytes, minlength=len(self._bytes_by_source))
         for name, n in zip(self._bytes_by_source, sums.tolist(), strict=True):
             self._bytes_by_source[name] += int(n)

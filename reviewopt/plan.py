@@ -21,6 +21,8 @@ _INPUT: Final = (0.8, 1.2)
 _OUTPUT: Final = (0.6, 1.6)
 # After requests of this model were counted, what is left is chance.
 _KNOWN: Final = (0.93, 1.07)
+# Units of characters are counted as they are billed, and a service leaves none out.
+_EXACT: Final = (1.0, 1.0)
 # What is asked twice because a reply was spoiled or left some out, at most in an ordinary run.
 _AGAIN: Final = 1.05
 # How long a request takes where none was ever timed: hosted models answer a pack in one to several seconds.
@@ -40,6 +42,11 @@ class Known:
     paid: Paid
     history: History | None
     tunes: bool = False
+
+    @property
+    def is_exact(self) -> bool:
+        """Whether what it bills is known beforehand: units of the texts' characters."""
+        return self.paid.model.limits.billed_characters > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +82,7 @@ def make(
                 n_requests=tokens.requests,
                 input_tokens=tokens.input,
                 output_tokens=tokens.output,
-                usd=_usd(tokens, one.paid),
+                usd=_usd(tokens, one),
             )
         )
         seconds.append(_seconds(tokens.requests, one, threads))
@@ -122,8 +129,11 @@ def prices_of(total: Total, known: Known, overhead_tokens: int) -> tuple[Decimal
 
 def _expected(total: Total, known: Known, n_sample: int, surveyed: Surveyed) -> Expected:
     """Work out the requests and tokens: of the sample, which every rung answers, of what reaches it, of tuning."""
-    history, source = known.history, known.paid.source
+    history, source = None if known.is_exact else known.history, known.paid.source
     around_in, around_out = (_INPUT, _OUTPUT) if history is None else (_KNOWN, _KNOWN)
+    again = _AGAIN
+    if known.is_exact:
+        around_in, around_out, again = _EXACT, _EXACT, 1.0
     n, sample = max(1, total.n_questions), surveyed.sampling.get(source, _NO_SAMPLE)
     others = 1 - sample.n_questions / max(n, sample.n_questions)
     asked = [others * part / n for part in (total.low, total.expected, total.high)]
@@ -136,8 +146,8 @@ def _expected(total: Total, known: Known, n_sample: int, surveyed: Surveyed) -> 
     return Expected(
         asked=_around([part * n + sample.n_questions for part in asked], (1.0, 1.0), 1.0),
         requests=_around([part * total.n_requests + fixed_requests for part in asked], (1.0, 1.0), 1.0),
-        input=_around([part * inward + fixed_in for part in asked], around_in, _AGAIN),
-        output=_around([part * outward + fixed_out for part in asked], around_out, _AGAIN),
+        input=_around([part * inward + fixed_in for part in asked], around_in, again),
+        output=_around([part * outward + fixed_out for part in asked], around_out, again),
     )
 
 
@@ -164,10 +174,16 @@ def _sum(ranges: Sequence[Range]) -> Range:
     )
 
 
-def _usd(tokens: Expected, paid: Paid) -> UsdRange:
-    """Price the mean request, as often as there are requests: a long one may have another rate than a short one."""
+def _usd(tokens: Expected, known: Known) -> UsdRange:
+    """Price the mean request, as often as there are requests: a long one may have another rate than a short one.
+
+    Units have one rate, so that their sum is priced: a mean of them would be rounded.
+    """
+    paid = known.paid
 
     def price(n: float, inward: float, outward: float) -> str:
+        if known.is_exact:
+            return f"{paid.price.cost(Usage(input=round(inward))):f}"
         n_requests = round(n)
         if not n_requests:
             return "0"
@@ -194,6 +210,11 @@ def _seconds(n_requests: Range, known: Known, threads: int) -> Range:
 
 def _basis(models: Sequence[Known]) -> str:
     known = [one.history.n_requests for one in models if one.history is not None]
+    if models and all(one.is_exact for one in models):
+        timed = (
+            f"seconds as in the last {min(known):,} requests" if len(known) == len(models) else "the time is a guess"
+        )
+        return f"units counted as the service bills them; {timed}"
     climbs = "; how many answers climb is a guess until the sample is asked" if len(models) > 1 else ""
     if len(known) < len(models):
         model = "this model" if len(models) == 1 else "one of these models"

@@ -10,26 +10,37 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-import msgspec
-
-from reviewopt.config import packaged
-from reviewopt.data import Frozen, Usage
-from reviewopt.errors import InputError, UsageError
+from reviewopt import pricelist, services
+from reviewopt.data import Usage
+from reviewopt.errors import UsageError
+from reviewopt.pricelist import ListedModel, ServicePrice
 from reviewopt.settings import ModelSettings, OwnPrice
 
 if TYPE_CHECKING:
     from genai_prices.types import ModelInfo, Provider
 
+# Kinds of models that are cloud services, which bill units of characters, and the entry in the price list of each.
+SERVICES: Final = {
+    "aws-comprehend": "aws:sentiment",
+    "google-language": "google:sentiment",
+    "azure-language": "azure:sentiment",
+}
 _DECISIONS: Final = "decisions"
 # How names of prices begin whose vendors are taken to cache prompts by themselves from 1,024 tokens on: those known for
 # it, and those for whose cached tokens the user gives a price.
 _PADDED: Final = ("openai:", "azure:", "own price")
 # A prompt is padded only where that saves so much of what its beginning costs: the first request always pays in full.
 _CLEARLY: Final = 0.2
+# How genai-prices is asked for a tier. What it does not know it ignores: a misspelt tier has the standard price there.
+_TIERS: Final[dict[str, dict[str, str]]] = {
+    "standard": {},
+    "batch": {"processing": "batch"},
+    "flex": {"service_tier": "flex"},
+}
 # A dollar has 1e12 of the units in which money is kept and 1e18 of those in which a token's rate is.
 _RATES_A_UNIT: Final = 10**6
 _PLACES: Final = 12
@@ -119,18 +130,6 @@ class Price:
         return _usd(-(-rates // _RATES_A_UNIT))
 
 
-class Listed(Frozen, frozen=True, kw_only=True):
-    """An entry of `configs/prices.toml`."""
-
-    input_usd: float
-    output_usd: float
-    as_of: date
-    source: str
-    cached_usd: float | None = None
-    cache_write_usd: float | None = None
-    unverified: bool = False
-
-
 def find(settings: ModelSettings, name: str, *, at: datetime | None = None) -> Price:
     """Find the price of the model that is called `name` in the settings.
 
@@ -140,33 +139,34 @@ def find(settings: ModelSettings, name: str, *, at: datetime | None = None) -> P
     A price that depends on the hour or begins on a day (DeepSeek's, batch prices) is the one at `at`, by default now:
     it is found once, when the run begins, and holds to its end.
 
+    An own price is taken as the price of the `processing` that stands beside it. A cloud service's is that of its first
+    tier, without what is free, for each unit of its own in the place of a token.
+
     Raises:
-        UsageError: nobody knows the price; it says which setting to add.
+        UsageError: nobody knows the price, or that of its `processing`; it says which setting to add.
     """
     if isinstance(settings.price, OwnPrice):
         return _flat(settings.price, f"own price of {name}")
-    listed = listed_prices()
+    if settings.kind in SERVICES:
+        service = services.find(settings.price or SERVICES[settings.kind], pricelist.read().services)
+        if settings.processing != "standard":
+            raise UsageError(_no_tier(settings, name, service.key))
+        return _of_service(service)
+    listed = pricelist.read().models
     for reference in _references(settings, listed):
         if reference in listed:
+            if settings.processing != "standard":
+                raise UsageError(_no_tier(settings, name, reference))
             return _of_list(reference, listed[reference])
     if found := _resolved(settings):
         provider, model = found
-        if price := _of_snapshot(provider, model, at or datetime.now(UTC), is_chat=settings.kind != _DECISIONS):
+        at = at or datetime.now(UTC)
+        if not _has_tier(model, at, settings.processing):
+            raise UsageError(_no_tier(settings, name, f"{provider.id}:{model.id}"))
+        is_chat = settings.kind != _DECISIONS
+        if price := _of_snapshot(provider, model, at, is_chat=is_chat, processing=settings.processing):
             return price
     raise UsageError(_unknown(settings, name))
-
-
-def listed_prices() -> dict[str, Listed]:
-    """Read `configs/prices.toml`: prices by PROVIDER:MODEL.
-
-    Raises:
-        InputError: the packaged file is damaged.
-    """
-    path = packaged("configs", "prices.toml")
-    try:
-        return msgspec.toml.decode(path.read_bytes(), type=dict[str, Listed])
-    except (OSError, msgspec.DecodeError) as error:
-        raise InputError(f"{path}: the packaged prices cannot be read: {error}; install reviewopt again") from error
 
 
 def _usd(units: int) -> Decimal:
@@ -178,11 +178,11 @@ def _rate(usd_a_million: Decimal) -> int:
     return int(usd_a_million.scaleb(_PLACES).to_integral_value(ROUND_CEILING))
 
 
-def _flat(price: OwnPrice | Listed, name: str) -> Price:
+def _flat(price: OwnPrice | ListedModel, name: str) -> Price:
     """Make a price without tiers; what is not given costs what input costs."""
 
-    def rate(usd: float | None) -> Rate:
-        return Rate(((-1, _rate(Decimal(repr(price.input_usd if usd is None else usd)))),))
+    def rate(usd: float | str | None) -> Rate:
+        return Rate(((-1, _rate(Decimal(str(price.input_usd if usd is None else usd)))),))
 
     output = rate(price.output_usd)
     return Price(
@@ -195,12 +195,25 @@ def _flat(price: OwnPrice | Listed, name: str) -> Price:
     )
 
 
-def _of_list(reference: str, listed: Listed) -> Price:
+def _of_list(reference: str, listed: ListedModel) -> Price:
     doubt = ", unverified" if listed.unverified else ""
     return _flat(listed, f"{reference}, {listed.source} of {listed.as_of}{doubt}")
 
 
-def _references(settings: ModelSettings, listed: Mapping[str, Listed]) -> Iterator[str]:
+def _of_service(service: ServicePrice) -> Price:
+    doubt = f", unverified: {', '.join(service.unverified)}" if service.unverified else ""
+    unit, nothing = Rate(((-1, int(Decimal(service.tiers[0].usd).scaleb(18))),)), Rate(((-1, 0),))
+    return Price(
+        name=f"{service.key}, {service.source} of {service.as_of}{doubt}",
+        input=unit,
+        cached=unit,
+        cache_write=unit,
+        output=nothing,
+        reasoning=nothing,
+    )
+
+
+def _references(settings: ModelSettings, listed: Mapping[str, ListedModel]) -> Iterator[str]:
     """Yield the names under which the packaged list may know the model."""
     if settings.price:
         yield str(settings.price)
@@ -241,11 +254,24 @@ def _resolved(settings: ModelSettings) -> tuple[Provider, ModelInfo] | None:
     return None
 
 
-def _of_snapshot(provider: Provider, model: ModelInfo, at: datetime, *, is_chat: bool) -> Price | None:
+def _has_tier(model: ModelInfo, at: datetime, processing: str) -> bool:
+    """Whether a tier has a price of its own then; one that equals the standard price is genai-prices' "not known"."""
+    tier = _TIERS[processing]
+    return not tier or _listed_rates(model, at, tier) != _listed_rates(model, at, {})
+
+
+def _listed_rates(model: ModelInfo, at: datetime, tier: dict[str, str]) -> dict[str, Any]:
+    return {key: value for key, value in vars(model.get_prices(at, tier)).items() if value is not None}
+
+
+def _of_snapshot(
+    provider: Provider, model: ModelInfo, at: datetime, *, is_chat: bool, processing: str = "standard"
+) -> Price | None:
     """Turn a price of genai-prices into ours; None where it is zero or half missing, which there means "not known"."""
     from genai_prices import __version__
 
-    prices: dict[str, Any] = {key: value for key, value in vars(model.get_prices(at)).items() if value is not None}
+    tier = _TIERS[processing]
+    prices = _listed_rates(model, at, tier)
     nothing = Rate(((-1, 0),))
 
     def rate(key: str, otherwise: Rate) -> Rate:
@@ -256,7 +282,7 @@ def _of_snapshot(provider: Provider, model: ModelInfo, at: datetime, *, is_chat:
     if not of_input.steps[0][1] or (is_chat and not output.steps[0][1]):
         return None
     return Price(
-        name=f"{provider.id}:{model.id}, genai-prices {__version__}",
+        name=f"{provider.id}:{model.id}, genai-prices {__version__}" + (f", {processing}" if tier else ""),
         input=of_input,
         cached=rate("cache_read_mtok", of_input),
         cache_write=rate("cache_write_mtok", of_input),
@@ -271,6 +297,14 @@ def _tiered(price: Any) -> Rate:
     if isinstance(price, Decimal):
         return Rate(((-1, _rate(price)),))
     return Rate(((-1, _rate(price.base)), *((tier.start, _rate(tier.price)) for tier in price.tiers)))
+
+
+def _no_tier(settings: ModelSettings, name: str, reference: str) -> str:
+    return (
+        f"{name}: no {settings.processing} price of {reference} is known that differs from its standard price, which is"
+        ' not taken for it; set processing = "standard" in [models.NAME], or give the price yourself there:'
+        " price = {input_usd = ..., output_usd = ...}, USD a million tokens"
+    )
 
 
 def _unknown(settings: ModelSettings, name: str) -> str:

@@ -204,6 +204,8 @@ class OwnPrice(Frozen, frozen=True, kw_only=True):
 
 # Of capitals alone, so that a key that was put where its variable's name belongs is refused, and never repeated.
 _VARIABLE: Final = r"^([A-Z_][A-Z0-9_]*)?$"
+# As cloud services name languages: en, zh-TW.
+_LANGUAGE: Final = r"^[a-z]{2,3}(-[A-Za-z]{2,4})?$"
 
 
 class EndpointSettings(Frozen, frozen=True, kw_only=True):
@@ -222,7 +224,8 @@ class EndpointSettings(Frozen, frozen=True, kw_only=True):
 class ModelSettings(Frozen, frozen=True, kw_only=True):
     """A model of the user's, `[models.NAME]`. The key itself is never a setting: `api_key_env` names its variable.
 
-    Where `endpoints` are given, `base_url` may be left out: the first of them stands for it.
+    Where `endpoints` are given, `base_url` may be left out: the first of them stands for it. `language` is what a cloud
+    service is told that the texts are in; other kinds are told nothing.
     """
 
     kind: str = "chat"
@@ -233,6 +236,7 @@ class ModelSettings(Frozen, frozen=True, kw_only=True):
     api_key_env: Annotated[str, Meta(pattern=_VARIABLE)] = ""
     api_key_header: str = "authorization"
     price: OwnPrice | str = ""
+    processing: Literal["standard", "batch", "flex"] = "standard"
     context_tokens: Annotated[int, Meta(ge=1000)] = 128_000
     most_output_tokens: Annotated[int, Meta(ge=64)] = 8_192
     reasoning_tokens: Annotated[int, Meta(ge=0)] = 0
@@ -247,6 +251,7 @@ class ModelSettings(Frozen, frozen=True, kw_only=True):
     prompt_cache: bool = True
     allow_address: bool = False
     simulated: bool = False
+    language: Annotated[str, Meta(pattern=_LANGUAGE)] = "en"
 
     @property
     def primary_url(self) -> str:

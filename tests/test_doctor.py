@@ -22,6 +22,7 @@ from served import http, serve
 from reviewopt import budget, doctor
 from reviewopt.doctor import Check, Diagnosis, asked, installed, kept
 from reviewopt.doctor.kept import LEAST_FREE_BYTES, LITTLE_FREE_BYTES
+from reviewopt.models import cloud
 
 HOME = Path("home")
 TODAY = date(2026, 12, 1)
@@ -165,6 +166,15 @@ def test_of_a_key_it_is_said_whether_it_is_set_and_nothing_else(key: str | None,
     assert (found.status, found.figures) == (status, {"model": "mine", "MY_KEY": status == "ok"})
     assert ("export MY_KEY=" in found.advice) == (status == "warn")
     assert [check.status for check in named(made, "endpoints")] == ["skipped"]
+
+
+def test_a_cloud_service_needs_no_address_and_is_not_asked_for_its_models() -> None:
+    Path("reviewopt.toml").write_text("[ask]\nmodel = 'cloud:aws'\n")
+    made = diagnosed()
+    (found,) = named(made, "keys")
+    assert (found.status, found.figures) == ("ok", {"model": "aws"})
+    assert named(made, "model") == []
+    assert list(asked.endpoints({"aws": cloud.settings_of("aws")}, {}, deadline_s=0.2)) == []
 
 
 def test_a_model_that_is_only_named_is_looked_at_too() -> None:
@@ -341,31 +351,33 @@ def keys_of(made: Mapping[str, Any]) -> set[str]:
     return set().union(*(check.keys() for check in made["checks"]))
 
 
-def test_the_command_exits_with_0_and_its_json_is_exact(reviewopt: Run) -> None:
-    done = reviewopt("doctor", "--json")
+def test_the_command_exits_with_0_and_its_json_is_exact(inside: Run) -> None:
+    done = inside("doctor", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     made = json.loads(done.stdout)
     assert list(made) == ["schema_version", "n_ok", "n_warn", "n_fail", "n_skipped", "checks"]
     assert keys_of(made) == {"name", "status", "found", "advice", "figures"}
     assert all(len(check) == 5 for check in made["checks"])
-    assert reviewopt("doctor").stdout.endswith("next: reviewopt process TABLE\n")
+    assert inside("doctor").stdout.endswith("next: reviewopt process TABLE\n")
 
 
-def test_the_command_exits_with_1_if_a_check_fails_and_prints_all_of_them(reviewopt: Run, tmp_path: Path) -> None:
+def test_the_command_exits_with_1_if_a_check_fails_and_prints_all_of_them(
+    reviewopt: Run, inside: Run, tmp_path: Path
+) -> None:
     (tmp_path / "elsewhere" / "cache").mkdir(parents=True)
     (tmp_path / "elsewhere" / "cache" / "cache.db").write_text("not a database")
     done = reviewopt("doctor", "--home", "elsewhere")
     assert (done.returncode, "Traceback" in done.stderr) == (1, False)
     assert "checks failed: archive" in done.stderr
     assert "ledger" in done.stdout
-    assert json.loads(reviewopt("doctor", "--home", "elsewhere", "--json").stdout)["n_fail"] == 1
+    assert json.loads(inside("doctor", "--home", "elsewhere", "--json").stdout)["n_fail"] == 1
 
 
 @pytest.mark.parametrize("flags", [[], ["--json"], ["--endpoints"], ["--endpoints", "--json"]], ids=" ".join)
-def test_no_key_is_printed(reviewopt: Run, flags: list[str]) -> None:
+def test_no_key_is_printed(inside: Run, flags: list[str]) -> None:
     with serve(http(f"you sent {CANARY}".encode(), 401, x_echo=CANARY)) as served:
         described(f"{served.base_url}?code={CANARY}")
-        done = reviewopt("doctor", *flags, MY_KEY=CANARY)
+        done = inside("doctor", *flags, MY_KEY=CANARY)
     assert done.returncode == (1 if "--endpoints" in flags else 0)
     assert bool(served.asked) == ("--endpoints" in flags)
     assert CANARY not in done.stdout + done.stderr
@@ -377,15 +389,15 @@ def named_line(printed: str) -> str:
     return "".join(line for line in printed.splitlines() if "MY_KEY" in line and "HTTP" not in line)
 
 
-def test_a_key_in_place_of_its_variable_is_not_printed(reviewopt: Run) -> None:
+def test_a_key_in_place_of_its_variable_is_not_printed(inside: Run) -> None:
     described(api_key_env=CANARY)
-    done = reviewopt("doctor")
+    done = inside("doctor")
     assert done.returncode == 1
     assert CANARY not in done.stdout + done.stderr
 
 
-def test_foreign_text_is_no_markup(reviewopt: Run) -> None:
+def test_foreign_text_is_no_markup(inside: Run) -> None:
     Path("reviewopt.toml").write_text("[models.'[red]x[/red]\\u001b[31m']\nmodel = 'm'\nbase_url = 'https://x.test'\n")
-    printed = reviewopt("doctor").stdout
+    printed = inside("doctor").stdout
     assert "[red]x[/red]" in printed
     assert "\x1b" not in printed

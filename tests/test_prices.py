@@ -16,7 +16,7 @@ from genai_prices.types import ModelInfo, Provider, TieredPrices, TimeOfDateCons
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reviewopt import prices
+from reviewopt import pricelist, prices
 from reviewopt.data import Usage
 from reviewopt.errors import UsageError
 from reviewopt.settings import EndpointSettings, ModelSettings, OwnPrice
@@ -233,7 +233,7 @@ def test_the_packaged_list_is_looked_up_first(model: str, base_url: str, price: 
 
 
 def test_a_listed_price_that_could_not_be_checked_says_so() -> None:
-    listed = prices.listed_prices()
+    listed = pricelist.read().models
     assert {name for name, entry in listed.items() if entry.unverified} == {"google:gemini-decision-1"}
     assert find(price="google:gemini-decision-1").name.endswith("of 2026-11-21, unverified")
     assert all(entry.source.startswith("https://") for entry in listed.values())
@@ -294,3 +294,66 @@ def test_what_the_cache_saved_is_what_plain_input_would_have_cost_more(usage: Us
 def test_contradictory_counts_save_nothing() -> None:
     price = find()
     assert price.saved_by_cache(Usage(input=10, cached=20)) == price.saved_by_cache(Usage(input=10, cached=-1)) == 0
+
+
+# A vendor's cheaper tiers
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "processing", "usd"),
+    [
+        ("gpt-4o", "https://api.openai.com/v1", "batch", "0.625"),
+        ("gpt-5-mini", "https://api.openai.com/v1", "batch", "0.1125"),
+        ("gpt-5-mini", "https://api.openai.com/v1", "flex", "0.1125"),
+        ("gpt-6-luna", "https://api.openai.com/v1", "batch", "0.03"),
+        ("claude-haiku-4-5", "https://api.anthropic.com/v1", "batch", "0.3"),
+        ("gemini-2.5-flash-lite", "https://generativelanguage.googleapis.com/v1beta/openai", "batch", "0.025"),
+    ],
+)
+def test_a_tier_has_the_price_of_the_facts_and_says_its_name(
+    model: str, base_url: str, processing: str, usd: str
+) -> None:
+    found = find(model, base_url, processing=processing)
+    assert found.cost(Usage(input=10**5, output=10**5)) == Decimal(usd)
+    assert found.name.endswith(f", {processing}")
+    assert found.cost(Usage(input=9)) < find(model, base_url).cost(Usage(input=9))
+
+
+@pytest.mark.parametrize(
+    ("model", "base_url", "processing", "others"),
+    [
+        ("gpt-4o", "https://api.openai.com/v1", "flex", {}),  # no such tier
+        ("gpt-3.5-turbo-1106", "https://api.openai.com/v1", "batch", {}),  # listed, at the standard price
+        ("deepseek-chat", "https://api.deepseek.com/v1", "batch", {}),
+        ("jev", "https://api.typesafe.ai/v1", "batch", {"kind": "decisions"}),  # of the packaged list
+        ("gpt-6-luna", "https://api.openai.com/v1", "batch", {"kind": "decisions"}),
+    ],
+)
+def test_a_standard_price_is_never_taken_for_a_tier(
+    model: str, base_url: str, processing: str, others: dict[str, Any]
+) -> None:
+    with pytest.raises(UsageError, match=rf'no {processing} price of .* is known .* set processing = "standard"'):
+        find(model, base_url, processing=processing, **others)
+
+
+def test_a_tier_that_has_not_begun_has_no_price() -> None:
+    batch = settings_of(processing="batch")
+    with pytest.raises(UsageError, match="no batch price"):
+        prices.find(batch, "small", at=datetime(2026, 10, 1, tzinfo=UTC))
+    assert prices.find(batch, "small", at=datetime(2026, 10, 15, tzinfo=UTC))
+
+
+def test_genai_prices_still_answers_an_unknown_tier_with_the_standard_price() -> None:
+    model = data_snapshot.get_snapshot().find_provider_model("gpt-5-mini", None, "openai", None)[1]
+    assert model.get_prices(NOON, {"processing": "flex"}) == model.get_prices(NOON)  # which is why each is compared
+
+
+def test_an_own_price_is_that_of_the_tier_beside_it() -> None:
+    own = OwnPrice(input_usd=1.0, output_usd=2.0)
+    assert find(price=own, processing="batch") == find(price=own)
+
+
+@given(usages(), st.sampled_from(["batch", "flex"]))
+@settings(max_examples=20, deadline=None)
+def test_a_cheaper_tier_never_costs_more(usage: Usage, processing: str) -> None:
+    assert find(processing=processing).cost(usage) <= find().cost(usage)

@@ -46,13 +46,13 @@ class Paying:
         self.usage = Usage()
 
     def reserve(self, requests: Sequence[Request]) -> list[Reservation | Refusal]:
-        """Reserve the worst case of requests: a token for each byte sent, and the longest reply allowed."""
+        """Reserve the worst case of requests: a token for each byte sent, or units, and the longest reply allowed."""
         return self._purse.reserve(
             [
                 Wanted(
-                    most_usd=self._price.most(len(one.body) + _WRAPPING_TOKENS, one.most_output_tokens),
+                    most_usd=self._price.most(_most_input(one), one.most_output_tokens),
                     n_reviews=len(one.questions),
-                    shares=_shares(one.questions),
+                    shares=_shares(one),
                     body_bytes=len(one.body),
                 )
                 for one in requests
@@ -85,7 +85,7 @@ class Paying:
                     seconds=reply.seconds,
                     usage=reply.usage,
                     request_id=reply.request_id,
-                    questions=[_asked(one, reply) for one in sent.request.questions],
+                    questions=[_asked(one, sent.request, reply) for one in sent.request.questions],
                 )
             )
         self._purse.release(released)
@@ -128,18 +128,28 @@ class Paying:
             )
 
 
-def _shares(questions: Sequence[Question]) -> dict[str, int]:
+def _most_input(request: Request) -> int:
+    units = request.most_input_units
+    return len(request.body) + _WRAPPING_TOKENS if units is None else units
+
+
+def _weight(question: Question, request: Request) -> int:
+    """Return a review's share of a request's price; where units are billed, nothing surrounds its text."""
+    return question.n_tokens + (_TOKENS_A_BLOCK if request.most_input_units is None else 0)
+
+
+def _shares(request: Request) -> dict[str, int]:
     shares: dict[str, int] = {}
-    for one in questions:
-        shares[one.tenant or ""] = shares.get(one.tenant or "", 0) + one.n_tokens + _TOKENS_A_BLOCK
+    for one in request.questions:
+        shares[one.tenant or ""] = shares.get(one.tenant or "", 0) + _weight(one, request)
     return shares
 
 
-def _asked(question: Question, reply: Reply) -> Asked:
+def _asked(question: Question, request: Request, reply: Reply) -> Asked:
     return Asked(
         review_id=question.review_id or "",
         key=question.key,
-        n_tokens=question.n_tokens + _TOKENS_A_BLOCK,
+        n_tokens=_weight(question, request),
         outcome=reply.outcome,
         tenant=question.tenant or "",
     )

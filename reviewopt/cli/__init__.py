@@ -26,6 +26,7 @@ _COMMANDS: Final = {
     "review": "Answer a sample of a table yourself, as the reference of a certificate.",
     "train": "Make a local model from a labelled table of your own.",
     "cache": "See, warm, check, move and take back the answers that are kept.",
+    "prices": "List the prices that costs are worked out from, with their age and source.",
     "doctor": "Check what could keep a run from going well here.",
 }
 

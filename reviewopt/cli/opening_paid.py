@@ -156,6 +156,11 @@ class Models:
             raise ModelError(
                 f"{name} cannot answer {', '.join(fields)} of the task {task.name}; name another model with --model"
             )
+        if self._sends and settings.processing != "standard":
+            raise UsageError(
+                f"{name}: requests go out one by one, at the standard price: processing = {settings.processing!r} is"
+                ' priced by --dry-run and `reviewopt benchmark` alone; set processing = "standard" to ask this model'
+            )
         price = prices.find(settings, name)
         memory = home.path / "models.json"
         # A naive run, which is what savings are measured by, has the plain prompt.
@@ -169,13 +174,15 @@ class Models:
             environment=environment,
             cooldown_s=config.ask.cooldown_s,
             padding=None if is_naive else Padding(n_tokens=self._n_tokens, pays=price.pays_to_pad),
+            sends=self._sends,
         )
         self._opened.callback(model.close)
         gpus, no_gpus = _gpus(model)
         key = _model_key(config, model)
         of_task = digest(canonical(key.context(task, scope="", tenant=None)))
         known = budget.history(home.path / budget.FOLDER, model=model.model, endpoint=model.endpoint, task=of_task)
-        tunes = config.pack.tune != "off" and not config.pack.fixed
+        is_alike = bool(model.limits.billed_characters)  # a service's documents cost and say the same in any company
+        tunes = config.pack.tune != "off" and not config.pack.fixed and not is_alike
         return Paid(
             model=model,
             record=ModelRecord(name=settings.model, is_paid=True, sha256=None, languages=()),

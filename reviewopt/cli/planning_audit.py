@@ -7,7 +7,7 @@ import polars as pl
 
 from reviewopt import budget, certify, plan
 from reviewopt.answer import Answering
-from reviewopt.asking import KEPT_COLUMNS, Survey, text_bytes
+from reviewopt.asking import KEPT_COLUMNS, Survey
 from reviewopt.cache.asked import Batch
 from reviewopt.cache.tiers import Cache
 from reviewopt.freezing import Labels
@@ -48,7 +48,7 @@ def planned(
         if rows is frame:
             surveyed.n_by_source["l3"] = len(rows) - missing
     naive = asking.naive
-    n_bytes = int(text_bytes(frame, most=naive.most_bytes).sum() / n * labels.n_texts)
+    n_bytes = int(naive.sizes(frame).sum() / n * labels.n_texts)
     surveyed.naive_usd = naive.usd(labels.n_texts, n_bytes)
     history = budget.history(
         home.path / budget.FOLDER, model=paid.model.model, endpoint=paid.model.endpoint, task=paid.digest

@@ -11,6 +11,7 @@ from reviewopt.config import LOCAL_FILE, Setting
 from reviewopt.doctor.values import Check, Figure, Status
 from reviewopt.errors import ReviewoptError
 from reviewopt.models.probe import Probed, probe
+from reviewopt.prices import SERVICES
 from reviewopt.settings import Config, ModelSettings
 
 # Enough for a far endpoint to say something, and short enough to wait for in front of a terminal.
@@ -61,7 +62,7 @@ def models(merged: Config, environment: Mapping[str, str]) -> tuple[list[Check],
         else:
             found[name] = model
     for name, model in found.items():
-        if not model.primary_url:
+        if not model.primary_url and model.kind not in SERVICES:
             said = f"{name} has no address; write base_url below [models.{name}]"
             wrong.append(Check(name="model", status="fail", found=said, figures={"model": name}))
     return wrong, found
@@ -74,6 +75,10 @@ def keys(found: Mapping[str, ModelSettings], environment: Mapping[str, str]) -> 
     if not found:
         yield Check(name="keys", status="ok", found="no model is described", figures={"model": None})
     for name, model in found.items():
+        if model.kind in SERVICES:
+            said = f"{name}: a cloud service, whose library finds the credentials itself"
+            yield Check(name="keys", status="ok", found=said, figures={"model": name})
+            continue
         is_set: dict[str, Figure] = {
             variable: bool(environment.get(variable, "").strip()) for variable in key_variables(model)
         }
@@ -91,8 +96,13 @@ def keys(found: Mapping[str, ModelSettings], environment: Mapping[str, str]) -> 
 def endpoints(
     found: Mapping[str, ModelSettings], environment: Mapping[str, str], *, deadline_s: float = DEADLINE_S
 ) -> Iterator[Check]:
-    """Ask each endpoint for the list of its models, over the network: nothing is charged, and no review is sent."""
+    """Ask each endpoint for the list of its models, over the network: nothing is charged, and no review is sent.
+
+    A cloud service has no such list, and is not asked.
+    """
     for name, model in found.items():
+        if model.kind in SERVICES:
+            continue
         for probed in probe(name, model, environment=environment, deadline_s=deadline_s):
             status, words, advice = _judged(probed)
             where = f" at {probed.endpoint}" if probed.endpoint else ""

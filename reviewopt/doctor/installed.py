@@ -15,8 +15,6 @@ from reviewopt import __version__, hardware
 from reviewopt.doctor.values import Check, Figure
 from reviewopt.errors import InputError
 
-# Vendors change their lists a few times a year: half a year is one change missed.
-OLD_PRICES_DAYS: Final = 180
 _PACKAGE: Final = "reviewopt"
 _REQUIREMENT: Final = re.compile(r"([A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*\(?([^;)]*)\)?\s*(;.*)?")
 _BOUND: Final = re.compile(r"\s*(>=|<=|==|!=|<|>)\s*([0-9][^\s]*)\s*")
@@ -122,25 +120,28 @@ def vocabulary() -> Check:
 
 def price_age(today: date) -> Check:
     """Say how old the packaged prices are; those of genai-prices tell no date."""
-    from reviewopt import prices
+    from reviewopt import pricelist
 
     theirs = metadata.version("genai-prices")
     undated = f"the other prices are those of genai-prices {theirs}, which tells no date"
     try:
-        listed = prices.listed_prices()
+        ages = pricelist.ages(pricelist.read(), today)
     except InputError as error:
         figures: dict[str, Figure] = {"oldest": None, "age_days": None, "genai_prices": theirs}
         return Check(name="prices", status="fail", found=str(error), advice=_AGAIN, figures=figures)
-    oldest = min((one.as_of for one in listed.values()), default=None)
-    age_days = None if oldest is None else (today - oldest).days
-    is_old = age_days is not None and age_days > OLD_PRICES_DAYS
-    own = "no price of its own" if oldest is None else f"the oldest of {len(listed)} of its own is of {oldest}"
+    oldest = max(ages, key=lambda age: age.age_days, default=None)
+    is_old = oldest is not None and oldest.age_days > pricelist.MOST_AGE_DAYS
+    own = f"the oldest of {len(ages)} of its own is of {oldest.as_of}" if oldest else "no price of its own"
     return Check(
         name="prices",
         status="warn" if is_old else "ok",
         found=f"{own}; {undated}",
-        advice="compare them with the vendors' pages, and set price in [models.NAME]" if is_old else "",
-        figures={"oldest": None if oldest is None else str(oldest), "age_days": age_days, "genai_prices": theirs},
+        advice="`reviewopt prices` says which; compare them with their pages" if is_old else "",
+        figures={
+            "oldest": str(oldest.as_of) if oldest else None,
+            "age_days": oldest.age_days if oldest else None,
+            "genai_prices": theirs,
+        },
     )
 
 

@@ -13,8 +13,13 @@ from typing import Final, Protocol
 
 from reviewopt.data import SOURCES
 from reviewopt.errors import UsageError
+from reviewopt.models import cloud
 from reviewopt.models.balance import COOLDOWN_S
 from reviewopt.models.chat import open_chat
+from reviewopt.models.cloud import Cloud
+from reviewopt.models.cloud_aws import open_aws
+from reviewopt.models.cloud_azure import open_azure
+from reviewopt.models.cloud_google import open_google
 from reviewopt.models.decisions import open_decisions
 from reviewopt.models.decisions_prompt import is_answerable
 from reviewopt.models.padding import Padding
@@ -23,7 +28,7 @@ from reviewopt.settings import ModelSettings
 from reviewopt.task import Field, Task
 
 _OPENAI: Final = "openai:"
-_OPENAI_URL: Final = "https://api.openai.com/v1"
+OPENAI_URL: Final = "https://api.openai.com/v1"
 
 
 class Opener(Protocol):
@@ -55,13 +60,18 @@ class Kind:
 KINDS: Final[dict[str, Kind]] = {
     "chat": Kind(open=open_chat, answers=lambda _: True),
     "decisions": Kind(open=open_decisions, answers=is_answerable),
+    "aws-comprehend": Kind(open=open_aws, answers=cloud.is_answerable),
+    "google-language": Kind(open=open_google, answers=cloud.is_answerable),
+    "azure-language": Kind(open=open_azure, answers=cloud.is_answerable),
 }
 
 
 def parse_spec(
     spec: str, models: Mapping[str, ModelSettings], environment: Mapping[str, str]
 ) -> tuple[str, ModelSettings]:
-    """Find the model that `--model` names: a table [models.NAME], or `openai:MODEL`; return its name and settings.
+    """Find the model that `--model` names; return its name and settings.
+
+    It is a table [models.NAME], `openai:MODEL`, or `cloud:PROVIDER`, whose name is then the provider's.
 
     Raises:
         UsageError: there is no such model, or its name already means a source of answers.
@@ -70,9 +80,12 @@ def parse_spec(
         if spec in SOURCES:
             raise UsageError(f"[models.{spec}]: {spec} already names a source of answers; call the model otherwise")
         return spec, models[spec]
+    if spec.startswith(cloud.PREFIX):
+        provider = spec.removeprefix(cloud.PREFIX)
+        return provider, cloud.settings_of(provider)
     model = spec.removeprefix(_OPENAI)
     if model and model != spec:
-        base_url = environment.get("OPENAI_BASE_URL") or _OPENAI_URL
+        base_url = environment.get("OPENAI_BASE_URL") or OPENAI_URL
         return spec, ModelSettings(model=model, base_url=base_url, api_key_env="OPENAI_API_KEY")
     own = f"your own are: {', '.join(models)}" if models else "describe one in [models.NAME] of reviewopt.toml"
     near = difflib.get_close_matches(spec, list(models), n=1)
@@ -90,6 +103,7 @@ def open_model(
     environment: Mapping[str, str],
     cooldown_s: float = COOLDOWN_S,
     padding: Padding | None = None,
+    sends: bool = True,
 ) -> Model:
     """Open a model under a task; nothing is sent yet.
 
@@ -102,13 +116,14 @@ def open_model(
         environment: where the keys are.
         cooldown_s: how long one of several endpoints that keeps failing is left alone at first.
         padding: whether a longer prompt is cheaper, where the vendor caches prompts; None: it never is.
+        sends: whether requests will follow; to plan, a cloud service needs neither its SDK nor credentials.
 
     Raises:
         UsageError: an unknown kind, or a base address that cannot be meant.
-        ModelError: no key, in a variable that the message names.
+        ModelError: no key, in a variable that the message names, or no SDK.
     """
     kind = _kind(settings.kind, name)
-    return kind.open(
+    model = kind.open(
         name,
         settings,
         task,
@@ -118,6 +133,9 @@ def open_model(
         cooldown_s=cooldown_s,
         padding=padding,
     )
+    if sends and isinstance(model, Cloud):
+        model.connect()
+    return model
 
 
 def unanswerable(task: Task, kind: str) -> list[str]:

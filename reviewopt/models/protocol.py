@@ -16,6 +16,10 @@ class Limits:
 
     `pack_sizes`: requests of so many reviews, or a few others, begin alike and are read from the vendor's prompt cache;
     empty where the number does not matter. `padding_tokens`: of every request, so many are there for that cache alone.
+
+    Where `billed_characters` is above 0, input is billed by it: each review in units of so many characters, rounded up,
+    `least_units` of them at least, and nothing besides. Everything that counts tokens of input then counts units. A
+    review is cut at `most_review_bytes` and `most_review_characters`, 0 for no bound, instead of at so many tokens.
     """
 
     context_tokens: int
@@ -25,6 +29,10 @@ class Limits:
     tpm: float = 0.0
     pack_sizes: tuple[int, ...] = ()
     padding_tokens: int = 0
+    billed_characters: int = 0
+    least_units: int = 1
+    most_review_bytes: int = 0
+    most_review_characters: int = 0
 
 
 class Model(Protocol):
