@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reviewopt.data import Frozen
+from reviewopt.paired import mcnemar
 from reviewopt.record import PackStep, PackTuning
 from reviewopt.task import MOST_LABELS
 
@@ -39,17 +40,6 @@ _MOST_SHARE: Final = Decimal("0.05")
 _VERSION: Final = 1
 _FORGOTTEN: Final = "the sizes of packs that were found before are looked for again"
 _SLACK: Final = 1e-9  # of a review: .03 of 200 is 6
-
-
-def mcnemar(n_worse: int, n_better: int) -> float:
-    """Return the two-sided p-value of the hypothesis that a difference is as often for the worse as for the better.
-
-    The exact form of McNemar's test (Psychometrika 12:153, 1947): twice the smaller tail of a binomial with one half
-    (Fagerland, Lydersen and Laake, BMC Medical Research Methodology 13:91, 2013). 1 where nothing differs.
-    """
-    from scipy.special import bdtr
-
-    return min(1.0, 2 * float(bdtr(min(n_worse, n_better), n_worse + n_better, 0.5)))
 
 
 def loss_limit(n_worse: int, n_better: int, n: int, *, can_be_better: bool = True) -> float:

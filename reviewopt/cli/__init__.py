@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "report": "Print what a run did, cost and found.",
     "explain": "Say where the answer to a review came from, and what it cost.",
     "certify": "Prove how accurate the labels of a table are, whoever made them.",
+    "compare": "Compare the labels of two outputs of the same reviews.",
     "review": "Answer a sample of a table yourself, as the reference of a certificate.",
     "train": "Make a local model from a labelled table of your own.",
     "cache": "See, warm, check, move and take back the answers that are kept.",
