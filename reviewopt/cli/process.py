@@ -227,12 +227,12 @@ def command(
         "certificate.missing_at_random": missing_at_random or None,
         "ask.deadline": deadline,
         "budget.usd": budget,
-        "pack.fixed": 1 if naive else pack_size,
+        "pack.fixed": pack_size,
         "prompt.redact": redact or None,
-        "dedup.near": "off" if naive else None if near is None else near.value,
-        "cache.memory.enabled": False if no_cache or naive else None,
-        "cache.similar.enabled": False if no_cache or naive else None,
-        "cache.archive.enabled": False if no_cache or naive else None,
+        "dedup.near": None if near is None else near.value,
+        "cache.memory.enabled": False if no_cache else None,
+        "cache.similar.enabled": False if no_cache else None,
+        "cache.archive.enabled": False if no_cache else None,
         "columns.text": text_column,
         "columns.title": title_column,
         "columns.id": id_column,
@@ -241,6 +241,7 @@ def command(
         "columns.category": category_column,
         "columns.priority": priority_column,
         "columns.label_map": label_map,
+        **(processing.NAIVE if naive else {}),
     }
     merged, settings = config.load(flags, file=config_file)
     settings = (*settings, runs.home_setting(home))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import polars as pl
 import typer
@@ -36,10 +37,22 @@ from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
 
+# The settings of one request a row, without copies or cache: what all savings are measured by.
+NAIVE: Final[Mapping[str, str | int | bool]] = {
+    "pack.fixed": 1,
+    "dedup.near": "off",
+    "cache.memory.enabled": False,
+    "cache.similar.enabled": False,
+    "cache.archive.enabled": False,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the command line says besides the settings."""
+    """What the command line says besides the settings.
+
+    `with_given` false: what people and labelled history said is no answer, as where a model's own are wanted.
+    """
 
     tables: tuple[str, ...]
     output: Path | None
@@ -51,6 +64,7 @@ class Choices:
     yes: bool
     retry_failures: bool
     quiet: bool
+    with_given: bool = True
 
 
 def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: Task) -> Run | Plan:
@@ -263,7 +277,7 @@ def _rungs(
             opened, config, choices.home, task, local.predictor.labels, isolated=is_isolated, on_warning=notes.add
         )
         return _Rungs(rungs=(local,), voters=(), cache=cache, sharing=sharing)
-    opener = models()
+    opener = models(with_given=choices.with_given)
     paid = tuple(opener.open(name) for name in named.rungs)
     voters = tuple(opener.open(name) for name in named.voters)
     rungs: tuple[Local | Paid, ...] = (*(() if local is None else (local,)), *paid) or voters[:1]
