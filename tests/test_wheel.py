@@ -56,7 +56,10 @@ def test_the_wheel_holds_all_that_is_read_at_run_time(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {
         "reviewopt/packaged/configs/default.toml",
+        "reviewopt/packaged/configs/benchmark.schema.json",
         "reviewopt/packaged/configs/certificate.schema.json",
+        "reviewopt/packaged/configs/comparison.schema.json",
+        "reviewopt/packaged/configs/gpus.toml",
         "reviewopt/packaged/configs/run.schema.json",
         "reviewopt/packaged/configs/tasks/sentiment.toml",
         "reviewopt/packaged/data/o200k_base.tiktoken.gz",

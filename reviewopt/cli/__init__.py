@@ -21,6 +21,7 @@ from reviewopt.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, ReviewoptEr
 _COMMANDS: Final = {
     "process": "Label a table of reviews.",
     "plan": "Say what labelling a table would cost with each strategy, and on hardware of your own.",
+    "benchmark": "Compare a run of yours with cloud services and other models, on the same reviews.",
     "report": "Print what a run did, cost and found.",
     "explain": "Say where the answer to a review came from, and what it cost.",
     "certify": "Prove how accurate the labels of a table are, whoever made them.",
