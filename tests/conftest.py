@@ -18,6 +18,9 @@ from reviewopt import cli
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
+# Where this is set, each process that a test starts would compile the whole tool anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -113,7 +113,7 @@ def make_job(
     merged, origins = config.load({**singly, **(settings or {})}, environment={})
     model = model or FakeModel()
     task = task or config.load_task("sentiment")
-    home, sharing, notes = Home(folder / "home"), copy.copy(read_sharing()) if is_paid else Sharing(), list(table.notes)
+    home, sharing, notes = Home(folder / "home"), new_sharing(), list(table.notes)
     with ExitStack() as opened:
         shelf = None
         if merged.cache.archive.enabled and (is_paid or shelves.exists(home.path)):
@@ -203,9 +203,13 @@ def vocabulary() -> Path:
     return folder
 
 
+def new_sharing() -> Sharing:
+    """A rule that has refused nothing yet; its word lists, which nothing changes, are read once for all tests."""
+    return copy.copy(_read_sharing())
+
+
 @functools.cache
-def read_sharing() -> Sharing:
-    """A rule that has read its word lists, which takes longer than a small job; a copy counts for itself."""
+def _read_sharing() -> Sharing:
     made = Sharing()
     made.sign(pl.Series(["good"]))
     return made

@@ -201,7 +201,8 @@ def _without_history(stack: ExitStack, job: Job, folder: Path) -> Job:
 def people_say(folder: Path, world: World, said: Mapping[int, str], *, tenant: str | None = None) -> None:
     """Archive what people said of some rows."""
     task = config.load_task("sentiment")
-    forms = [said_of(world.texts.tolist()[row]) for row in said]
+    texts = world.texts.tolist()
+    forms = [said_of(texts[row]) for row in said]
     made = {"form": forms, "tenant": [tenant] * len(forms), "review_id": ["1"] * len(forms), "label": [*said.values()]}
     rows = pl.DataFrame(made, schema=dict.fromkeys(made, pl.String))
     with archived.opened(folder / "home") as archive:

@@ -28,7 +28,7 @@ def table(tmp_path: Path) -> Path:
     return path
 
 
-def test_process_labels_a_table_and_report_prints_it(reviewopt: Run, table: Path) -> None:
+def test_process_labels_a_table_and_report_prints_it(reviewopt: Run, inside: Run, table: Path) -> None:
     done = reviewopt("process", table)
     assert done.returncode == 0
     chosen = "columns: text=text, title=title, id=id, label=stars (1-2=negative, 3=neutral, 4-5=positive), "
@@ -39,21 +39,21 @@ def test_process_labels_a_table_and_report_prints_it(reviewopt: Run, table: Path
     assert labelled["sentiment_source"].to_list() == ["local", "local", "empty"]
     assert labelled.schema["sentiment_cost_usd"] == pl.Decimal(18, 12)
     assert "3 reviews labelled in shop.labelled.parquet" in done.stdout
-    again = reviewopt("report")
+    again = inside("report")
     assert again.returncode == 0
     assert done.stdout.startswith(again.stdout.rstrip("\n"))
 
 
-def test_json_goes_to_stdout_alone_and_holds_the_report(reviewopt: Run, table: Path) -> None:
-    done = reviewopt("process", table, "--json")
+def test_json_goes_to_stdout_alone_and_holds_the_report(inside: Run, table: Path) -> None:
+    done = inside("process", table, "--json")
     made = json.loads(done.stdout)
-    assert (made["schema_version"], made["state"], made["run"]["n_rows"]) == (2, "done", 3)
-    reported = json.loads(reviewopt("report", made["run"]["run_id"], "--format", "json").stdout)
+    assert (made["schema_version"], made["state"], made["run"]["n_rows"]) == (3, "done", 3)
+    reported = json.loads(inside("report", made["run"]["run_id"], "--format", "json").stdout)
     assert reported == made
 
 
-def test_quiet_prints_nothing(reviewopt: Run, table: Path) -> None:
-    done = reviewopt("process", table, "--quiet")
+def test_quiet_prints_nothing(inside: Run, table: Path) -> None:
+    done = inside("process", table, "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
@@ -65,9 +65,9 @@ def test_a_dash_reads_standard_input_and_writes_json_lines_to_standard_output(re
     assert "reviews labelled" in done.stderr
 
 
-def test_several_tables_give_one_output_with_their_names(reviewopt: Run, tmp_path: Path, table: Path) -> None:
+def test_several_tables_give_one_output_with_their_names(inside: Run, tmp_path: Path, table: Path) -> None:
     pl.DataFrame({"text": ["fine"], "brand": ["x"]}).write_parquet(tmp_path / "more.parquet")
-    done = reviewopt("process", table, "more.parquet", "-o", "all.csv")
+    done = inside("process", table, "more.parquet", "-o", "all.csv")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "all.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -75,25 +75,25 @@ def test_several_tables_give_one_output_with_their_names(reviewopt: Run, tmp_pat
     assert [row["brand"] for row in rows] == ["", "", "", "x"]
 
 
-def test_answers_take_a_prefix_where_the_table_has_such_a_column(reviewopt: Run, tmp_path: Path) -> None:
+def test_answers_take_a_prefix_where_the_table_has_such_a_column(inside: Run, tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text,sentiment\ngood,positive\n")
-    done = reviewopt("process", "in.csv")
+    done = inside("process", "in.csv")
     assert "the table has sentiment: the answers are in reviewopt_sentiment," in done.stderr
     labelled = pl.read_parquet("in.labelled.parquet")
     assert labelled.columns[2:6] == [f"reviewopt_sentiment{end}" for end in ("", "_confidence", "_source", "_cost_usd")]
     assert labelled.columns[6:] == ["reviewopt_duplicate_of", "reviewopt_cluster"]
 
 
-def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path: Path) -> None:
+def test_show_config_prints_each_value_with_its_origin(inside: Run, tmp_path: Path) -> None:
     (tmp_path / "reviewopt.toml").write_text("[process]\nthreads = 1\n")
-    shown = reviewopt("process", "--show-config", "--limit", "5", REVIEWOPT_COLUMNS_TEXT="body").stdout
+    shown = inside("process", "--show-config", "--limit", "5", REVIEWOPT_COLUMNS_TEXT="body").stdout
     lines = [line.split() for line in shown.splitlines()]
     assert ["process.threads", "1", "reviewopt.toml"] in lines
     assert ["process.limit", "5", "flag"] in lines
     assert ["columns.text", "body", "REVIEWOPT_COLUMNS_TEXT"] in lines
     assert ["process.task", "sentiment", "default"] in lines
     assert ["home", ".reviewopt", "default"] in lines
-    settings = json.loads(reviewopt("process", "--show-config", "--json").stdout)
+    settings = json.loads(inside("process", "--show-config", "--json").stdout)
     assert {"name": "process.threads", "value": 1, "origin": "reviewopt.toml"} in settings
 
 
@@ -119,21 +119,21 @@ def test_show_config_prints_each_value_with_its_origin(reviewopt: Run, tmp_path:
     ],
 )
 def test_what_cannot_be_done_says_why_and_exits_with_its_code(
-    reviewopt: Run, table: Path, arguments: list[str], code: int, words: str
+    inside: Run, table: Path, arguments: list[str], code: int, words: str
 ) -> None:
-    failed = reviewopt(*arguments)
+    failed = inside(*arguments)
     assert table.read_text() == CSV
     assert (failed.returncode, failed.stdout) == (code, "")
     assert words in failed.stderr
     assert "Traceback" not in failed.stderr
 
 
-def test_an_existing_output_is_kept_unless_forced(reviewopt: Run, tmp_path: Path, table: Path) -> None:
+def test_an_existing_output_is_kept_unless_forced(inside: Run, tmp_path: Path, table: Path) -> None:
     (tmp_path / "shop.labelled.parquet").write_text("mine")
-    kept = reviewopt("process", table)
+    kept = inside("process", table)
     assert (kept.returncode, (tmp_path / "shop.labelled.parquet").read_text()) == (2, "mine")
     assert "--force" in kept.stderr
-    assert reviewopt("process", table, "--force", "--quiet").returncode == 0
+    assert inside("process", table, "--force", "--quiet").returncode == 0
 
 
 def test_a_bug_exits_with_70_and_its_traceback() -> None:
@@ -207,8 +207,8 @@ def test_a_closed_pipe_is_no_error(table: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a disk that is always full")
 @pytest.mark.parametrize("command", ["process shop.csv --force --json", "process shop.csv -o -", "report"])
-def test_a_full_disk_behind_standard_output_is_no_bug(reviewopt: Run, table: Path, command: str) -> None:
-    assert reviewopt("process", table, "-q").returncode == 0
+def test_a_full_disk_behind_standard_output_is_no_bug(inside: Run, table: Path, command: str) -> None:
+    assert inside("process", table, "-q").returncode == 0
     shown = subprocess.run(
         ["/bin/sh", "-c", f"{sys.executable} -m reviewopt {command} > /dev/full"],
         capture_output=True,
@@ -220,8 +220,8 @@ def test_a_full_disk_behind_standard_output_is_no_bug(reviewopt: Run, table: Pat
     assert "Traceback" not in shown.stderr
 
 
-def test_train_never_overwrites_its_table(reviewopt: Run, table: Path) -> None:
-    failed = reviewopt("train", table, "-o", table, "--force")
+def test_train_never_overwrites_its_table(inside: Run, table: Path) -> None:
+    failed = inside("train", table, "-o", table, "--force")
     assert (failed.returncode, table.read_text()) == (2, CSV)
 
 
@@ -259,12 +259,12 @@ def test_an_interrupt_exits_with_130_and_leaves_a_record_and_no_output(tmp_path:
     assert sorted(path.name for path in tmp_path.iterdir()) == [".reviewopt", "large.csv"]
 
 
-def test_a_killed_run_leaves_a_record_that_says_so(reviewopt: Run, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_a_record_that_says_so(inside: Run, tmp_path: Path) -> None:
     process = started(tmp_path)
-    running = json.loads(reviewopt("report", "--json").stdout)
+    running = json.loads(inside("report", "--json").stdout)
     process.kill()
     process.communicate(timeout=60)
-    killed = json.loads(reviewopt("report", "--json").stdout)
+    killed = json.loads(inside("report", "--json").stdout)
     assert (running["state"], killed["state"], killed["run"]["status"]) == ("running", "killed", "unfinished")
     assert not (tmp_path / "out.parquet").exists()
-    assert "was killed after" in reviewopt("report").stdout
+    assert "was killed after" in inside("report").stdout

@@ -45,14 +45,14 @@ def as_json(capsys: Printed, *arguments: str | Path) -> dict[str, Any]:
     return made
 
 
-def test_a_history_is_warmed_and_used(reviewopt: Run, table: Path) -> None:
-    warmed = reviewopt("cache", "warm", table)
+def test_a_history_is_warmed_and_used(inside: Run, table: Path) -> None:
+    warmed = inside("cache", "warm", table)
     assert warmed.returncode == 0, warmed.stderr
     assert "1 text has different labels" in warmed.stdout
     assert "2 distinct texts of 5 rows kept for the task sentiment" in warmed.stdout
     assert warmed.stdout.endswith("next: reviewopt process TABLE\n")
     Path("new.csv").write_text("text\nI LOVE it\nnever seen\n")
-    assert reviewopt("process", "new.csv", "-q").returncode == 0
+    assert inside("process", "new.csv", "-q").returncode == 0
     assert pl.read_parquet("new.labelled.parquet")["sentiment_source"].to_list() == ["l3", "local"]
 
 
@@ -63,13 +63,13 @@ def test_what_was_exported_and_cleared_is_taken_back_in(capsys: Printed, table: 
     assert (code, "2 answers added" in out) == (0, True)
 
 
-def test_a_damaged_archive_fails_the_check_with_1(reviewopt: Run, capsys: Printed) -> None:
+def test_a_damaged_archive_fails_the_check_with_1(capsys: Printed) -> None:
     with opened(HOME) as archive:
         archive.put(entries(["planted"], key="0" * 32), {})
-    failed = reviewopt("cache", "verify")
-    assert failed.returncode == 1
-    assert "0" * 32 in failed.stdout
-    assert "reviewopt cache verify --repair" in failed.stderr
+    code, out, err = run(capsys, "verify")
+    assert code == 1
+    assert "0" * 32 in out
+    assert "reviewopt cache verify --repair" in err
     assert run(capsys, "verify", "--quiet")[:2] == (1, "")
     code, out, _ = run(capsys, "verify", "--repair")
     assert (code, "1 damaged row deleted" in out) == (0, True)

@@ -204,15 +204,15 @@ def test_an_answer_that_was_replaced_since_is_not_taken_for_the_one_that_was_use
     assert "replaced by a newer one" in row.remarks[0]
 
 
-def test_what_history_said_is_named_as_such_also_for_the_local_model(reviewopt: Run, tmp_path: Path) -> None:
+def test_what_history_said_is_named_as_such_also_for_the_local_model(inside: Run, tmp_path: Path) -> None:
     (tmp_path / "known.csv").write_text("text,stars\nI love it,5\n")
     (tmp_path / "new.csv").write_text("id,text\n7,I LOVE it\n8,never seen\n")
     for arguments in (["cache", "warm", "known.csv"], ["process", "new.csv"]):
-        assert reviewopt(*arguments, "-q").returncode == 0
-    made = json.loads(reviewopt("explain", "7", "--json").stdout)
+        assert inside(*arguments, "-q").returncode == 0
+    made = json.loads(inside("explain", "7", "--json").stdout)
     stored = made["rows"][0]["stored"]
     assert (stored["source"], stored["model"], stored["text"]) == ("warm", None, "i love it")
-    shown = reviewopt("explain", "8")
+    shown = inside("explain", "8")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert "source: local: the model sentiment in this process" in shown.stdout
 
@@ -414,12 +414,12 @@ def test_a_table_with_other_rows_or_no_table_at_all_is_refused(tmp_path: Path) -
         explained(tmp_path, "a", output=tmp_path / "broken.parquet")
 
 
-def test_a_run_to_standard_output_asks_for_the_file(reviewopt: Run, tmp_path: Path) -> None:
-    (tmp_path / "kept.jsonl").write_text(reviewopt("process", "-", "-o", "-", stdin="id,text\n7,good\n").stdout)
-    failed = reviewopt("explain", "7")
+def test_a_run_to_standard_output_asks_for_the_file(inside: Run, tmp_path: Path) -> None:
+    (tmp_path / "kept.jsonl").write_text(inside("process", "-", "-o", "-", stdin="id,text\n7,good\n").stdout)
+    failed = inside("explain", "7")
     assert (failed.returncode, failed.stdout) == (2, "")
     assert "wrote to standard output; name the file that it went to with --output FILE" in failed.stderr
-    assert "review 7 (row 0)" in reviewopt("explain", "7", "--output", "kept.jsonl").stdout
+    assert "review 7 (row 0)" in inside("explain", "7", "--output", "kept.jsonl").stdout
 
 
 def test_a_run_named_by_its_folder_is_explained_from_its_own_home(tmp_path: Path) -> None:

@@ -476,7 +476,7 @@ def test_of_a_table_that_changed_no_bound_is_left_for_a_gate(tmp_path: Path) -> 
     assert run.certificate is not None
     assert run.certificate.accuracy_low is None
     assert run.certificate.slices == ()
-    assert report.accuracy_breach(report.Report(schema_version=2, state="done", run=run), 0.5) is not None
+    assert report.accuracy_breach(report.of_run(run), 0.5) is not None
 
 
 @pytest.mark.parametrize("leaves_out", [False, True], ids=["right on the sample", "silent on the sample"])
@@ -489,6 +489,7 @@ def test_history_that_knew_the_sample_proves_nothing_of_a_large_table_either(
     world = calibrated(n, 46)
     off = np.random.default_rng(0).random(n) < 0.4
     options: dict[str, Any] = {"kind": kind, "ladder": [between(world)], "sizes": (20, 50, 150)}
+    options["settings"] = {"pack.fixed": 50}  # as many rows in fewer requests
     with opened(world, tmp_path, **options) as job:
         assert job.reference is not None
         sampled = np.isin(np.arange(n), job.reference.drawn.frame["row"].to_numpy())

@@ -48,7 +48,7 @@ def shop(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_command_of_the_readme_runs(reviewopt: Run, shop: Path) -> None:
+def test_every_command_of_the_readme_runs(inside: Run, shop: Path) -> None:
     assert len(COMMANDS) >= 8
     for command in COMMANDS:
         if "hf://" in command or "|" in command:
@@ -58,13 +58,13 @@ def test_every_command_of_the_readme_runs(reviewopt: Run, shop: Path) -> None:
             for part in shlex.split(command)[1:]
             for word in (sorted(map(str, shop.glob(part))) if "*" in part else [part])
         ]
-        done = reviewopt(*words)
+        done = inside(*words)
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
 
-def test_the_report_in_the_readme_is_what_the_tool_prints(reviewopt: Run, shop: Path) -> None:
+def test_the_report_in_the_readme_is_what_the_tool_prints(inside: Run, shop: Path) -> None:
     block = next(block for block in BLOCKS if block.startswith("$ reviewopt process data/sample_reviews.parquet"))
-    done = reviewopt("process", "data/sample_reviews.parquet", COLUMNS="80")
+    done = inside("process", "data/sample_reviews.parquet", COLUMNS="80")
     printed = [line.rstrip() for line in CHANGING.sub("?", done.stdout).splitlines()]
     assert [line.rstrip() for line in CHANGING.sub("?", block).splitlines()[1:]] == printed
     assert shop.joinpath("sample_reviews.labelled.parquet").exists()

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from conftest import Run
 
 from reviewopt import certify, cli, human
 from reviewopt.config import load_task
@@ -154,16 +153,14 @@ def test_no_text_is_kept_beside_the_archive(capsys: Printed, monkeypatch: pytest
     assert b"title" not in kept
 
 
-def test_a_later_run_takes_a_persons_answer_before_all_others(
-    reviewopt: Run, capsys: Printed, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_later_run_takes_a_persons_answer_before_all_others(capsys: Printed, monkeypatch: pytest.MonkeyPatch) -> None:
     run(capsys, monkeypatch, typed="neutral\n" * 6)
-    assert reviewopt("process", TABLE, "-q", "-o", "out.parquet").returncode == 0
+    assert cli.run(["process", str(TABLE), "-q", "-o", "out.parquet"]) == 0
     out = pl.read_parquet("out.parquet")
     assert out["sentiment"][HAVE_TEXT].to_list() == ["neutral"] * 6
     assert set(out["sentiment_source"][HAVE_TEXT]) == {"l3"}
     run(capsys, monkeypatch, typed="u\n" * 6)
-    assert reviewopt("process", TABLE, "-q", "-o", "again.parquet").returncode == 0
+    assert cli.run(["process", str(TABLE), "-q", "-o", "again.parquet"]) == 0
     assert set(pl.read_parquet("again.parquet")["sentiment_source"][HAVE_TEXT]) == {"local"}
 
 

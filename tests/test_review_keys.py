@@ -78,7 +78,7 @@ def test_one_key_answers_on_a_terminal() -> None:
 
 
 @pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 130)])
-def test_what_was_answered_stays_whatever_ends_it(reviewopt: Run, sent: signal.Signals, code: int) -> None:
+def test_what_was_answered_stays_whatever_ends_it(inside: Run, sent: signal.Signals, code: int) -> None:
     with terminal() as (typing, process, shown):
         until(shown, "q quit")
         os.write(typing, b"2")
@@ -89,7 +89,7 @@ def test_what_was_answered_stays_whatever_ends_it(reviewopt: Run, sent: signal.S
     assert given() == {order()[0]: "neutral"}
     (path,) = (HOME / "review").iterdir()
     path.write_bytes(path.read_bytes() + b'{"row":')
-    again = reviewopt("review", TABLE, stdin="1\n")
+    again = inside("review", TABLE, stdin="1\n")
     assert again.returncode == 0
     assert "was cut" in again.stderr
     assert "2 of 6 " in again.stderr

@@ -204,16 +204,19 @@ def _lexicon(lists: list[WordLists]) -> Lexicon:
     edges = np.append(np.arange(1 << 16, dtype=np.uint64) << np.uint64(48), hashes[-1])
     bucket = np.searchsorted(hashes, edges)
     affixes = tuple(affix for number, each in enumerate(lists[:-1]) for affix in _affixes(number, each))
+    column = {word: at for at, word in enumerate(spelled)}
+    buffer = grams.join(pl.Series(spelled, dtype=pl.String))
     kinds = np.zeros((len(lists), len(hashes)), np.uint8)
     usual = np.zeros((len(lists), len(hashes)), np.uint64)
     knows, speaks = np.zeros((2, len(hashes)), np.uint16)
     for number, (each, flagged) in enumerate(zip(lists, flags, strict=True)):
-        telling = flagged.keys() - set(_words(each.shared))
-        knows[:-1] |= np.array([(word in flagged) << number for word in spelled], np.uint16)
-        speaks[:-1] |= np.array([(word in telling) << number for word in spelled], np.uint16)
+        listed = np.array([column[word] for word in flagged], np.int64)
+        knows[listed] |= 1 << number
+        speaks[[column[word] for word in flagged.keys() - set(_words(each.shared))]] |= 1 << number
         if each.language != UNLISTED:
-            kinds[number, :-1] = _kinds(number, flagged, spelled, affixes)
-            usual[number, :-1] = _usual(each, spelled)
+            kinds[number, listed] = list(flagged.values())
+            _add_affixes(kinds[number, :-1], number, buffer, affixes)
+            _spell(usual[number], each, column)
     tags = tuple(each.language for each in lists[:-1])
     depth = int(np.diff(bucket).max())
     return Lexicon(tags, _digest(lists), hashes, bucket[:-1], depth, kinds, usual, knows, speaks, affixes)
@@ -223,23 +226,20 @@ def _hashes(words: list[str]) -> U64:
     return grams.words(grams.join(pl.Series(words, dtype=pl.String))).hashes
 
 
-def _kinds(number: int, flags: dict[str, int], words: list[str], affixes: tuple[Affixes, ...]) -> U8:
-    """What each word is in one language; one that is nothing yet, of whichever language, can have an affix."""
-    kinds = np.array([flags.get(word, 0) for word in words], np.uint8)
-    buffer = grams.join(pl.Series(words, dtype=pl.String))
+def _add_affixes(kinds: U8, number: int, buffer: grams.Buffer, affixes: tuple[Affixes, ...]) -> None:
+    """Add what affixes of one language make of the words that are nothing in it yet, of whichever language they are."""
     start, end = buffer.start[:-1], buffer.start[1:] - grams.PAD
     nothing = kinds == 0
     for affix in affixes:
         if affix.language == number:
             kinds[nothing & affix.fits(buffer.windows, start, end)] |= affix.kind
-    return kinds
 
 
-def _usual(lists: WordLists, words: list[str]) -> U64:
-    """The hash of each word's usual spelling, 0 where it is its own."""
-    usual = {other: text.split()[0] for text in lists.spellings for other in text.split()[1:]}
-    hashes = dict(zip(usual, _hashes(list(usual.values())).tolist(), strict=True))
-    return np.array([hashes.get(word, 0) for word in words], np.uint64)
+def _spell(usual: U64, lists: WordLists, column: dict[str, int]) -> None:
+    """Set the hash of the usual spelling of each word that has another; the others stay 0."""
+    spelling = {other: text.split()[0] for text in lists.spellings for other in text.split()[1:]}
+    if spelling:
+        usual[[column[word] for word in spelling]] = _hashes(list(spelling.values()))
 
 
 def _affixes(number: int, lists: WordLists) -> list[Affixes]:

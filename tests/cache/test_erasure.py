@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from archived import all_of, context, opened, put
+from fakes import new_sharing
 
 from reviewopt import cli, config, runs
 from reviewopt.cache import erasure
@@ -19,7 +20,6 @@ from reviewopt.cache.similar import Judge, sketched
 from reviewopt.cache.tiers import Batch, Cache
 from reviewopt.errors import UsageError
 from reviewopt.runs import Home, Recorder
-from reviewopt.text.sharing import Sharing
 
 HOME = Path("home")
 NOW_S = 1_000_000_000
@@ -125,7 +125,7 @@ NEARLY = LONG.replace("letters", "letter")
 def test_after_an_erasure_no_file_holds_the_text_and_a_similar_text_is_asked_anew() -> None:
     merged, _ = config.load({}, environment={})
     task = config.load_task("sentiment")
-    judge = Judge(threshold=85, sharing=Sharing(), workers=1)
+    judge = Judge(threshold=85, sharing=new_sharing(), workers=1)
     with opened(HOME) as archive:
         put(archive, [f"some other text about thing number {at}" for at in range(2500)], created_s=100)
         put(archive, [LONG], created_s=200)
@@ -134,7 +134,7 @@ def test_after_an_erasure_no_file_holds_the_text_and_a_similar_text_is_asked_ane
         form = pl.Series("form", [text])
         return int(cache.look_up(Batch(form=form, sketches=sketched(form), tenant=None)).tier[0])
 
-    with Shelf(HOME, merged.cache.archive, sharing=Sharing(), on_warning=pytest.fail) as shelf:
+    with Shelf(HOME, merged.cache.archive, sharing=new_sharing(), on_warning=pytest.fail) as shelf:
         cache = Cache(merged.cache, Contexts(task, None, scope="shared"), task.labels, shelf=shelf, judge=judge)
         assert found(cache, LONG) > 0
         assert found(cache, LONG) == 1

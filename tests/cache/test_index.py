@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from fakes import new_sharing
 
 from reviewopt.cache import popularity
 from reviewopt.cache.archive import Archive
@@ -19,7 +20,6 @@ from reviewopt.cache.popularity import Popularity
 from reviewopt.cache.sidecar import SMALL_TAIL, read_sealed, write_sealed
 from reviewopt.cache.similar import SimilarArchive
 from reviewopt.data import COST_DTYPE
-from reviewopt.text.sharing import Sharing
 
 LABELS = {"negative": 0, "positive": 1}
 CONTEXT = "00000000000000ff"
@@ -146,7 +146,7 @@ def test_a_damaged_sidecar_is_made_again_and_never_believed(tmp_path: Path, kind
     n, rng = SMALL_TAIL, random.Random(3)
     with opened(tmp_path) as archive:
         archive.put(entries(0, n), {})
-        for made in (ExactIndex(tmp_path, archive), SimilarArchive(tmp_path, archive, Sharing())):
+        for made in (ExactIndex(tmp_path, archive), SimilarArchive(tmp_path, archive, new_sharing())):
             made.refresh()
             made.store()
     sound = tmp_path.with_name(f"{tmp_path.name}-sound")
@@ -163,7 +163,7 @@ def test_a_damaged_sidecar_is_made_again_and_never_believed(tmp_path: Path, kind
             del data[rng.randrange(len(data)) :]
         path.write_bytes(data)
         with opened(tmp_path) as archive:
-            index, similar = ExactIndex(tmp_path, archive), SimilarArchive(tmp_path, archive, Sharing())
+            index, similar = ExactIndex(tmp_path, archive), SimilarArchive(tmp_path, archive, new_sharing())
             index.refresh()
             similar.refresh()
             assert labels_of(index, 0, n) == expected(0, n)

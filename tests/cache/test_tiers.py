@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 import pytest
 from archived import all_of
-from fakes import settings_of
+from fakes import new_sharing, settings_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -27,7 +27,6 @@ from reviewopt.cache.tiers import Cache
 from reviewopt.data import COST_DTYPE
 from reviewopt.settings import CacheSettings
 from reviewopt.task import Score, Task, Text, rest_json
-from reviewopt.text.sharing import Sharing
 from reviewopt.text.sketch import sketch
 
 TASK = config.load_task("sentiment")
@@ -58,13 +57,13 @@ def opened(
     task: Task = TASK,
 ) -> Iterator[Cache]:
     chosen: CacheSettings = settings_of(changes).cache
-    with Shelf(home, chosen.archive, sharing=Sharing(), on_warning=pytest.fail) as shelf:
+    with Shelf(home, chosen.archive, sharing=new_sharing(), on_warning=pytest.fail) as shelf:
         yield Cache(
             chosen,
             Contexts(task, model, scope=scope),
             task.labels,
             shelf=shelf if chosen.archive.enabled else None,
-            judge=Judge(threshold=chosen.similar.threshold, sharing=Sharing(), workers=1),
+            judge=Judge(threshold=chosen.similar.threshold, sharing=new_sharing(), workers=1),
             clock=clock or Clock(),
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import pickle
 import random
@@ -20,46 +19,9 @@ import diskcache
 import numpy as np
 import polars as pl
 import pytest
+from numbered import CONTEXTS, answer, entries, key, opened, quiet
 
 from reviewopt.cache import disk
-from reviewopt.cache.archive import Archive
-from reviewopt.cache.entry import ENTRY_SCHEMA
-
-CONTEXTS = {"0" * 16: "{}"}
-
-
-def key(n: int) -> str:
-    return hashlib.sha256(b"%d" % n).hexdigest()[:32]
-
-
-def answer(n: int) -> str:
-    return f"answer {n}"
-
-
-def entries(*numbers: int, padding: int = 0) -> pl.DataFrame:
-    n = len(numbers)
-    return pl.DataFrame(
-        {
-            "key": [key(number) for number in numbers],
-            "context": ["0" * 16] * n,
-            "answer": [answer(number) for number in numbers],
-            "confidence": [0.5] * n,
-            "cost_usd": [0] * n,
-            "created_s": [1_795_000_000] * n,
-            "tenant": ["acme"] * n,
-            "review_id": [f"r{number}" for number in numbers],
-            "text": [f"the words of review {number}" + " and more" * padding for number in numbers],
-        },
-        schema=ENTRY_SCHEMA,
-    )
-
-
-def quiet(_: str) -> None:
-    pass
-
-
-def opened(folder: Path, on_warning: Callable[[str], None] = quiet) -> Archive:
-    return Archive.open(folder, compress_above_bytes=300, on_warning=on_warning)
 
 
 def answers(found: pl.DataFrame) -> dict[str, str]:
@@ -297,12 +259,12 @@ def write(folder: Path, *arguments: int) -> subprocess.Popen[str]:
 WRITING = """
 import sys
 from pathlib import Path
-import test_archive_faults as faults
+import numbered
 folder, start, n_batches, n_rows = Path(sys.argv[1]), *map(int, sys.argv[2:])
-with faults.opened(folder) as archive:
+with numbered.opened(folder) as archive:
     print("ready", flush=True)
     for first in range(start, start + n_batches * n_rows, n_rows):
-        archive.put(faults.entries(*range(first, first + n_rows)), faults.CONTEXTS)
+        archive.put(numbered.entries(*range(first, first + n_rows)), numbered.CONTEXTS)
         print(first, flush=True)
 """
 

@@ -55,6 +55,7 @@ def test_chunks_and_copies_after_the_deadline_have_their_note_too(tmp_path: Path
         n_left = left["text"].n_unique()
         assert done.record["asked"]["n_over_deadline"] == n_left == left.height / 2
         assert len(endpoint.ledger()) == 300 - n_left
+        endpoint.change(latency_ms=0.0)
         assert run(tmp_path).record["asked"]["n_asked"] == n_left
     assert is_each_answered_once(endpoint, texts)
 
@@ -104,8 +105,8 @@ def test_a_wrong_deadline_or_a_priority_in_words_sends_nothing(tmp_path: Path) -
 
 
 def test_a_deadline_without_a_model_is_a_usage_error(
-    tmp_path: Path, reviewopt: Callable[..., CompletedProcess[str]]
+    tmp_path: Path, inside: Callable[..., CompletedProcess[str]]
 ) -> None:
     pl.DataFrame({"text": ["good"]}).write_parquet(tmp_path / "in.parquet")
-    done = reviewopt("process", "in.parquet", "--deadline", "10m")
+    done = inside("process", "in.parquet", "--deadline", "10m")
     assert (done.returncode, "name it with --model" in done.stderr) == (2, True)
