@@ -165,7 +165,8 @@ class Ledger:
         alone = sum((self._naive_usd(name) for name in asked), Decimal(0))
         saved["packs"] = Decimal("0e-12") if self._job.is_naive or not self._job.paid else alone - self._answered_usd
         return Cost(
-            naive_usd=f"{self._answered_usd + sum(saved.values()):f}",
+            # With what failed reviews cost, which was not saved: paid and saved add up to it.
+            naive_usd=f"{self._cost_usd + sum(saved.values()):f}",
             saved_usd={name: f"{usd:f}" for name, usd in saved.items()},
             answers_usd=f"{self._cost_usd:f}",
             machine_usd=f"{per_hour * Decimal(wall_s) / 3600:.12f}",

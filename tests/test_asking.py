@@ -373,6 +373,15 @@ def test_the_cost_column_adds_up_to_what_the_ledger_charged_the_run(tmp_path: Pa
     assert saved + Decimal(run.cost.answers_usd) == Decimal(run.cost.naive_usd)
 
 
+def test_what_a_failed_question_was_charged_is_neither_saved_nor_lost(tmp_path: Path) -> None:
+    charged = Reply(outcome="spoiled", seconds=0.0, is_charged=True)
+    model = scripted(with_text(text_of(3), charged))
+    run, out = paid(table_of(tmp_path, [text_of(at % 8) for at in range(12)]), tmp_path, model)
+    assert out.filter(pl.col("sentiment_source") == "failed")["sentiment_cost_usd"].sum() > 0
+    saved = sum(map(Decimal, run.cost.saved_usd.values()))
+    assert saved + Decimal(run.cost.answers_usd) == Decimal(run.cost.naive_usd)
+
+
 def test_the_record_counts_what_was_sent(tmp_path: Path) -> None:
     model = scripted({2: "rate_limited", 3: "spoiled", 4: "no_reply"})
     run, _ = paid(table_of(tmp_path, [text_of(at) for at in range(40)]), tmp_path, model)
