@@ -6,6 +6,7 @@ Beside `certify` and `drift`: what a comparison of two outputs, a benchmark and 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import polars as pl
 
@@ -86,6 +87,18 @@ def _correlation(n_both: int, n_only_a: int, n_only_b: int, n_neither: int) -> f
     if excess > 0:
         excess = max(0.0, excess - (n_both + n_only_a + n_only_b + n_neither) / 2)
     return excess / math.sqrt(margins) if margins else 0.0
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted so that, at any level, the chance of one false alarm among them is at most that level.
+
+    Holm's step-down procedure (Scandinavian Journal of Statistics 6:65, 1979): valid however the tests hang together.
+    """
+    adjusted, least = [0.0] * len(p_values), 0.0
+    for place, at in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        least = max(least, min(1.0, (len(p_values) - place) * p_values[at]))
+        adjusted[at] = least
+    return adjusted
 
 
 def paired(a: pl.Series, b: pl.Series, truth: pl.Series | None) -> Paired:

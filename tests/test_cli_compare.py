@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import polars as pl
 import pytest
 from conftest import Run
 from rich.console import Console
+from rich.measure import Measurement
 from test_render import SNAPSHOTS, same_as_snapshot
 
 from reviewopt.compare import Comparison
+from reviewopt.compare.values import Mixed, Word
 from reviewopt.render import compare as render
 
 NEG, NEU, POS = "negative", "neutral", "positive"
@@ -87,12 +90,26 @@ def test_tables_fit_the_terminal_whatever_the_tables_hold(made: Comparison, widt
         render._sources(big),
         render._groups("category", list(big.groups), has_truth=True),
     ):
-        assert Console(width=width).measure(table).maximum <= width
+        room = Console().options.update(width=1_000)  # as wide as it is, not as the terminal allows
+        assert Measurement.get(Console(), room, table).maximum <= width
     shown = io.StringIO()
     Console(file=shown, width=width).print(render._differences(big, width))
     lines = shown.getvalue().splitlines()
     assert "negative .90" in lines[4]  # neither labels nor confidences are cut
     assert len(lines) == 4 + 3 + 1  # and no row takes two lines
+
+
+@pytest.mark.parametrize("width", [40, 60])
+def test_nothing_is_cut_in_a_narrow_terminal(made: Comparison, width: int) -> None:
+    mixed = Mixed(label="neutral", n_a=1, n_b=2, dropped=made.overall)
+    side = msgspec.structs.replace(made.a, usd="1234567.89")
+    made = msgspec.structs.replace(made, a=side, mixed=mixed)
+    narrow, wide = drawn(made, width), drawn(made, 400)
+    assert "…" not in narrow
+    figures = re.findall(r"[-+$]*\d[\d,.]*", wide.split("where they differ")[0])
+    assert [one for one in figures if one not in narrow] == []
+    assert "cost\n  A: $1,234,567.89\n  B: $0.0300\n" in narrow
+    assert "review: review-00008\n  A: positive .95\n" in narrow
 
 
 @pytest.mark.parametrize(
@@ -104,6 +121,7 @@ def test_tables_fit_the_terminal_whatever_the_tables_hold(made: Comparison, widt
         ({"n_only_a_right": 900, "n_only_b_right": 120, "p_value": 1e-99}, "A is right on 900 rows where B is wrong"),
         ({"p_value": 1e-99}, ": p < .0001 (exact McNemar)"),
         ({"n_only_a_right": 0, "n_only_b_right": 0, "p_value": 1.0}, "are right on the same of the 10 whose truth"),
+        ({"n_only_b_right": 1, "n_only_a_right": 0}, "B is right on 1 row where A is wrong, A on 0: "),
         ({"p_value": None, "n_labelled": 0}, "is not known without a truth: --label-column NAME"),
     ],
 )
@@ -119,13 +137,64 @@ def test_the_verdict_is_in_plain_words(made: Comparison, values: dict[str, Any],
 
 def test_copies_rows_without_labels_and_other_texts_are_remarked(made: Comparison) -> None:
     overall = msgspec.structs.replace(made.overall, n=9, n_labelled=7)
-    text = drawn(msgspec.structs.replace(made, overall=overall, n_other_texts=2, n_only_a=3, notes=("beware",)), 400)
-    assert "1 of the rows (10.0 %) are copies of earlier ones" in text
-    assert "2 rows have the same id and another text in B" in text
-    assert "1 rows are not compared: A or B has no label there" in text
-    assert "2 of the rows have no truth: accuracy is that of the other 7" in text
+    text = drawn(msgspec.structs.replace(made, overall=overall, n_only_a=3, notes=("beware",)), 400)
+    assert "copies of earlier rows: 1 (10.0 %); the test" in text
+    assert "not compared: 1 row where A or B has no label" in text
+    assert "without a truth: 2 rows; accuracy is that of the other 7" in text
     assert "matched by id; 3 only in A; truth: stars of A" in text
     assert "beware" in text
+    text = drawn(msgspec.structs.replace(made, overall=overall, n_other_texts=1), 400)
+    assert "left out of every figure of both: 1 row with the same id and another text in B" in text
+    assert "not compared" not in text
+
+
+def test_both_meanings_of_mixed_are_printed(made: Comparison) -> None:
+    assert "mixed" not in drawn(made, 400)
+    dropped = msgspec.structs.replace(made.overall, n=7, p_value=0.04)
+    text = drawn(msgspec.structs.replace(made, mixed=Mixed(label=NEU, n_a=0, n_b=3, dropped=dropped)), 400)
+    assert re.search(r"rows called mixed +rows .*\n.*\n count as neutral +10 .* \.375 *\n left out +7 .* \.04 ", text)
+    assert "p = .375 (exact McNemar), p = .04 without the rows called mixed: no difference shown" in text
+    nothing = msgspec.structs.replace(made.overall, p_value=None)
+    text = drawn(msgspec.structs.replace(made, mixed=Mixed(label=NEU, n_a=0, n_b=3, dropped=nothing)), 400)
+    assert "no row with a truth is left without the rows called mixed" in text
+
+
+def test_labels_in_other_words_missing_costs_and_another_truth_are_remarked(inside: Run, tables: Path) -> None:
+    b = pl.read_parquet(tables / "b.parquet")
+    first = pl.int_range(pl.len()) < 4
+    b.with_columns(
+        sentiment=pl.when(first).then(pl.lit("Mixed")).otherwise("sentiment"),
+        sentiment_cost_usd=pl.when(~first).then("sentiment_cost_usd"),
+        stars=pl.lit(1),
+    ).write_parquet(tables / "odd.parquet")
+    done = inside("compare", "a.parquet", "odd.parquet", COLUMNS="400")
+    assert "B has words of its own for 4 of its 10 labels: mixed=neutral (4)" in done.stdout
+    assert "B says no cost for 4 of its 10 labels: what they cost in all is not known, and" in done.stdout
+    assert "the cost of 1,000 is that of the 6 rows that have one" in done.stdout
+    assert "stars differs in 6 of the 10 rows where both have it; that of A counts" in done.stdout
+    assert "rows called mixed" in done.stdout
+    assert re.search(r" cost +\$0.00200 +not measured ", done.stdout)
+
+
+def test_the_words_of_a_table_are_named_up_to_six(made: Comparison) -> None:
+    words = tuple(Word(word=f"w{at}", label=NEU, n=10 - at) for at in range(7))
+    side = msgspec.structs.replace(made.a, mapped=words, n_mapped=50)
+    assert "w5=neutral (5), 5 in others, with --json" in drawn(msgspec.structs.replace(made, a=side), 400)
+
+
+def test_the_p_values_of_groups_say_that_they_are_adjusted(made: Comparison) -> None:
+    groups = tuple(msgspec.structs.replace(one, p_adjusted=0.123) for one in made.groups)
+    text = drawn(msgspec.structs.replace(made, groups=groups), 80)
+    assert "p (Holm)" in text
+    assert text.count(".123") == len(groups)
+
+
+def test_one_row_is_not_called_rows(inside: Run, tables: Path) -> None:
+    pl.DataFrame({"text": ["one"], "sentiment": [POS]}).write_csv(tables / "a.csv")
+    pl.DataFrame({"text": ["one"], "sentiment": [NEG]}).write_csv(tables / "b.csv")
+    done = inside("compare", "a.csv", "b.csv")
+    assert "1 rows" not in done.stdout
+    assert "1 row in both" in done.stdout
 
 
 def test_foreign_text_is_neither_markup_nor_escape_codes(made: Comparison) -> None:
@@ -187,7 +256,8 @@ def test_the_answers_of_the_last_run_are_compared_and_the_tables_own_are_the_tru
 
 def test_the_truth_is_looked_for_in_b_too_and_may_be_left_out(inside: Run, tables: Path) -> None:
     pl.DataFrame({"text": TEXTS, "sentiment": A}).write_csv(tables / "bare.csv")
-    assert made_of(inside, "bare.csv", "b.parquet")["truth"] == {"column": "stars", "side": "b"}
+    truth = made_of(inside, "bare.csv", "b.parquet")["truth"]
+    assert (truth["column"], truth["side"]) == ("stars", "b")
     assert made_of(inside, "bare.csv", "b.parquet", "--label-column", "Stars")["truth"]["side"] == "b"
     assert made_of(inside, "a.parquet", "b.parquet", "--label-column", "none")["truth"] is None
 

@@ -85,13 +85,14 @@ def said(example: Rows, rows: list[Any], label: int, sure: int) -> Rows:
             "category": texts,
             "truth": pl.Series([row[2] for row in rows], dtype=dtype),
             "answer": pl.Series([row[label] for row in rows], dtype=dtype),
+            "is_mixed": pl.Series([row[label] == NEU and row[5] == "z" for row in rows], dtype=pl.Boolean),
             "text_hash": texts.hash(),
             "copy_hash": texts.hash(),
             "example": texts,
             "confidence": pl.Series([row[sure] for row in rows], dtype=pl.Float64),
         }
     )
-    return replace(example, frame=frame, usd=Decimal(label + 1), n_by_source=None, notes=())
+    return replace(example, frame=frame, usd=Decimal(label + 1), n_with_cost=len(rows), n_without_cost=0)
 
 
 def flipped(gap: Estimate) -> Estimate:
@@ -128,6 +129,10 @@ def mirrored(made: Comparison) -> Comparison:
         a=made.b,
         b=made.a,
         overall=figures(made.overall),
+        mixed=made.mixed
+        and msgspec.structs.replace(
+            made.mixed, n_a=made.mixed.n_b, n_b=made.mixed.n_a, dropped=figures(made.mixed.dropped)
+        ),
         better=sign[made.better],
         groups=tuple(msgspec.structs.replace(one, figures=figures(one.figures)) for one in made.groups),
         confusion=tuple(zip(*made.confusion, strict=True)),
@@ -234,7 +239,7 @@ REFUSED: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "other reviews under the same ids": (
         {"text": ["one"], "id": ["1"]},
         {"text": ["two"], "id": ["1"]},
-        r"ids in common \(1\) and no text",
+        r"1 of the 1 rows with the same id have another text in B .* --text-column, ids .* --id-column",
     ),
 }
 
@@ -248,10 +253,36 @@ def test_tables_of_other_reviews_are_refused(make: Maker, name: str) -> None:
         compare.compare(a, b, TASK)
 
 
-def test_some_other_texts_under_the_same_ids_are_counted(make: Maker) -> None:
-    a = make(text=["one", "two"], id=["1", "2"], sentiment=[POS, POS])
-    made = compare.compare(a, make(text=["one", "too"], id=["1", "2"], sentiment=[POS, POS]), TASK)
-    assert made.n_other_texts == 1
+def with_other_texts(make: Maker, n_other: int) -> tuple[Rows, Rows]:
+    """100 rows, of which B has other texts in the first ones: A is right in all, B in all but those."""
+    texts, ids = [f"text {at}" for at in range(100)], [str(at) for at in range(100)]
+    same: dict[str, Any] = {"id": ids, "category": ["x"] * n_other + ["y"] * (100 - n_other)}
+    a = make(truth="stars", text=texts, sentiment=[POS] * 100, stars=[5] * 100, **same)
+    others = [f"other {at}" for at in range(n_other)]
+    b = make(
+        truth="stars",
+        text=[*others, *texts[n_other:]],
+        sentiment=[NEG] * n_other + [POS] * (100 - n_other),
+        stars=[1] * 100,
+        **same,
+    )
+    return a, b
+
+
+def test_rows_with_another_text_under_the_same_id_are_in_no_figure(make: Maker) -> None:
+    made = compare.compare(*with_other_texts(make, 1), TASK)
+    assert (made.n_matched, made.n_other_texts, made.n_only_a, made.n_only_b, made.n_copies) == (100, 1, 0, 0, 0)
+    assert (made.overall.n, made.overall.n_agree, made.overall.n_only_a_right) == (99, 99, 0)
+    assert (made.n_differ, made.differences, sum(map(sum, made.confusion))) == (0, (), 99)
+    assert [(group.group, group.figures.n) for group in made.groups] == [("y", 99)]
+    assert made.truth is not None
+    assert made.truth.n_in_both == 99
+
+
+def test_more_than_one_in_a_hundred_other_texts_are_other_reviews(make: Maker) -> None:
+    words = r"2 of the 100 rows with the same id have.*the first is row 0 of A and row 0 of B.*at most 1 % may"
+    with pytest.raises(InputError, match=words):
+        compare.compare(*with_other_texts(make, 2), TASK)
 
 
 def test_labels_that_no_row_has_in_both_are_refused(make: Maker) -> None:
@@ -316,7 +347,7 @@ def test_costs_are_added_up_exactly_and_compared(make: Maker) -> None:
     texts = [str(at) for at in range(10)]
     cents = pl.Series(["0.1"] * 10).cast(pl.Decimal(18, 12))
     a = make(text=texts, sentiment=[POS] * 10, sentiment_cost_usd=cents, sentiment_source=["gpt"] * 9 + ["exact"])
-    b = make(text=texts, sentiment=[POS] * 10, sentiment_cost_usd=[0.25, None] * 5)
+    b = make(text=texts, sentiment=[POS] * 10, sentiment_cost_usd=[0.25, 0] * 5)
     made = compare.compare(a, b, TASK)
     assert [Decimal(one or "nan") for one in (made.a.usd, made.b.usd, made.usd_difference)] == [
         Decimal(1),
@@ -339,6 +370,113 @@ def test_a_cost_that_is_not_told_is_null_and_not_nothing(make: Maker) -> None:
     empty = pl.Series([None], dtype=pl.Float64)
     made = compare.compare(a, make(text=["one"], sentiment=[POS], sentiment_cost_usd=empty), TASK)
     assert (made.b.usd, made.b.usd_per_1000, made.usd_difference, made.usd_difference_per_1000) == (None,) * 4
+
+
+def test_a_sum_of_costs_of_which_some_are_missing_is_not_known(make: Maker) -> None:
+    a = make(text=["one", "two", "six"], sentiment=[POS] * 3, sentiment_cost_usd=[1, 1, 1])
+    b = make(text=["one", "two", "six"], sentiment=[POS] * 3, sentiment_cost_usd=[1, None, 2])
+    made = compare.compare(a, b, TASK)
+    assert (made.b.usd, made.b.n_with_cost, made.b.n_without_cost) == (None, 2, 1)
+    assert Decimal(made.b.usd_per_1000 or "nan") == 1500  # of the two that have a cost
+    assert (made.usd_difference, made.usd_difference_per_1000) == (None, None)
+    assert Decimal(made.a.usd or "nan") == 3
+
+
+def test_a_row_without_a_label_needs_no_cost(make: Maker) -> None:
+    rows = make(text=["one", "two"], sentiment=[POS, None], sentiment_cost_usd=[1, None])
+    made = compare.compare(rows, rows, TASK)
+    assert made.a.n_without_cost == 0
+    assert [Decimal(one or "nan") for one in (made.a.usd, made.usd_difference)] == [Decimal(1), Decimal(0)]
+
+
+# --- what is not as it seems ------------------------------------------------------------------------------------------
+
+
+def test_labels_in_other_words_are_counted_by_word_and_label(make: Maker) -> None:
+    texts = ["one", "two", "six", "ten", "men"]
+    a = make(text=texts, sentiment=["Mixed", " mixed", "POS", "Positive ", None])
+    b = make(text=texts, column="stars", stars=["5", "5", "1", None, "positive"])
+    made = compare.compare(a, b, TASK)
+    assert [(one.word, one.label, one.n) for one in made.a.mapped] == [("mixed", NEU, 2), ("pos", POS, 1)]
+    assert [(one.word, one.label, one.n) for one in made.b.mapped] == [("5", POS, 2), ("1", NEG, 1)]
+    assert (made.a.n_mapped, made.b.n_mapped) == (3, 3)
+
+
+def test_both_meanings_of_mixed_are_reported_and_must_agree(make: Maker) -> None:
+    texts = [str(at) for at in range(12)]
+    a = make(truth="stars", text=texts, sentiment=[NEU] * 12, stars=[3] * 6 + [1] * 6)
+    b = make(text=texts, sentiment=["mixed"] * 3 + [NEG] * 9)  # NEU for the first, of which the truth says the same
+    made = compare.compare(b, a, TASK)
+    assert made.mixed is not None
+    assert (made.mixed.label, made.mixed.n_a, made.mixed.n_b) == (NEU, 3, 0)
+    assert (made.overall.n, made.overall.n_agree, made.overall.n_only_a_right) == (12, 3, 6)
+    assert made.mixed.dropped == paired(pl.Series([NEG] * 9), pl.Series([NEU] * 9), pl.Series([NEU] * 3 + [NEG] * 6))
+
+
+@pytest.mark.parametrize(("said", "better"), [("neutral", "b"), ("mixed", None)])
+def test_who_is_better_by_one_meaning_of_mixed_alone_is_not_named(make: Maker, said: str, better: str | None) -> None:
+    texts = [str(at) for at in range(6)]
+    a = make(truth="stars", text=texts, sentiment=[POS] * 6, stars=[3] * 6)
+    made = compare.compare(a, make(text=texts, sentiment=[said] * 6), TASK)
+    assert made.overall.p_value is not None
+    assert made.overall.p_value < 0.05
+    assert (made.better, made.mixed is None) == (better, said == "neutral")
+
+
+def test_mixed_as_a_label_of_the_task_is_a_label(make: Maker) -> None:
+    task = msgspec.structs.replace(
+        TASK, fields=(msgspec.structs.replace(TASK.field, labels=(*LABELS, "mixed")),), aliases={}
+    )
+    rows = make(text=["one"], sentiment=["neutral"])
+    mixed = compare.read(rows.of, label_map(task, None), task)
+    assert mixed.frame["is_mixed"].to_list() == [False]
+    assert rows.mapped == ()
+
+
+def test_two_truths_of_one_name_are_compared(make: Maker) -> None:
+    a = make(truth="stars", text=["1", "2", "3", "4"], sentiment=[POS] * 4, stars=[5, 5, 5, None])
+    b = make("csv", text=["1", "2", "3", "4"], sentiment=[POS] * 4, stars=["4", "1", None, "2"])
+    checked = compare.read(replace(b.of, checked="stars"), label_map(TASK, None), TASK)
+    made = compare.compare(a, checked, TASK)
+    assert made.truth is not None
+    assert (made.truth.side, made.truth.n_in_both, made.truth.n_differ) == ("a", 2, 1)
+    assert (made.overall.n_labelled, made.overall.accuracy_b.value) == (3, 1)  # A's counts
+
+
+def test_a_second_truth_that_cannot_be_read_whole_is_a_note(make: Maker, tmp_path: Path, opened: ExitStack) -> None:
+    columns: dict[str, Any] = {"text": ["1", "2", "3"], "sentiment": [POS] * 3}
+    a = make(truth="stars", stars=[5, 5, 5], **columns)
+    pl.DataFrame({**columns, "stars": [1.0, 0.3, 0.2]}).write_parquet(tmp_path / "b.parquet")
+    choice = ColumnChoice(label="none")
+    table = opened.enter_context(open_table([str(tmp_path / "b.parquet")], task=TASK, choice=choice, chunk_rows=1))
+    of = Labelled(table=table, column="sentiment", answers=None, id_is_chosen=False, checked="stars")
+    made = compare.compare(a, compare.read(of, label_map(TASK, None), TASK), TASK)
+    assert made.truth is not None
+    assert made.truth.n_in_both == 0  # the first could be read
+    (note,) = made.notes
+    assert "not checked whether both tables know the same truth: " in note
+    assert "row 1 (from 0): column 'stars' holds 0.3" in note
+
+
+def test_groups_of_both_kinds_are_one_family_of_tests(make: Maker) -> None:
+    texts = [str(at) for at in range(12)]
+    groups: dict[str, Any] = {"category": ["x"] * 6 + ["y"] * 6, "tenant": ["one"] * 12}
+    a = make(truth="stars", text=texts, sentiment=[POS] * 12, stars=[1] * 6 + [5] * 6, **groups)
+    made = compare.compare(a, make(text=texts, sentiment=[NEG] * 6 + [POS] * 6), TASK)
+    found = {one.group: (one.figures.p_value, one.p_adjusted) for one in made.groups}
+    assert found == {"x": (0.03125, 0.09375), "y": (1, 1), "one": (0.03125, 0.09375)}
+
+
+def test_a_group_without_labels_is_no_test_and_makes_the_others_no_harder(make: Maker) -> None:
+    texts = [str(at) for at in range(8)]
+    groups: dict[str, Any] = {"category": ["x"] * 6 + ["bare"] * 2}
+    a = make(truth="stars", text=texts, sentiment=[POS] * 8, stars=[1] * 6 + [None] * 2, **groups)
+    made = compare.compare(a, make(text=texts, sentiment=[NEG] * 8), TASK)
+    found = {one.group: (one.figures.p_value, one.p_adjusted) for one in made.groups}
+    assert found == {"x": (0.03125, 0.03125), "bare": (None, None)}
+
+
+# --- columns that are not what they seem, and the form of the whole ---------------------------------------------------
 
 
 @pytest.mark.parametrize(

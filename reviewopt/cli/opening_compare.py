@@ -63,7 +63,8 @@ def open_tables(
         )
     truth_a = a.truth(wanted, column_a, column_b)
     truth_b = b.truth(wanted, column_b, column_a) if truth_a == _OFF else _OFF
-    return a.labelled(column_a, truth_a, notes), b.labelled(column_b, truth_b, notes)
+    checked = _OFF if truth_a == _OFF else b.named(truth_a)
+    return a.labelled(column_a, truth_a, notes), b.labelled(column_b, truth_b, notes, checked)
 
 
 class _Side:
@@ -78,7 +79,12 @@ class _Side:
 
     def has(self, name: str) -> bool:
         """Say whether there is a column of this name, however its letters are written."""
-        return any(one.casefold() == name.casefold() for one in self.bare.schema)
+        return self.named(name) != _OFF
+
+    def named(self, name: str) -> str:
+        """Return the column of this name, however its letters are written; `none` where there is none."""
+        same = [one for one in self.bare.schema if one.casefold() == name.casefold()]
+        return name if name in same else next(iter(same), _OFF)
 
     def answers(self, wanted: str | None, option: str) -> str:
         """Return the column of the labels: the one that is named, else what we wrote last, else the task's field.
@@ -134,8 +140,8 @@ class _Side:
             return _OFF
         return found
 
-    def labelled(self, column: str, truth: str, notes: opening.Notes) -> Labelled:
-        """Open the table for good."""
+    def labelled(self, column: str, truth: str, notes: opening.Notes, checked: str = _OFF) -> Labelled:
+        """Open the table for good; the column `checked` is compared with the truth of the other table."""
         used = {column, truth}
         roles = {role: _OFF if at in used else at for role, at in self._roles.items()}
         columns = structs.replace(self._config.columns, **roles)
@@ -150,6 +156,7 @@ class _Side:
             column=column,
             answers=answers,
             id_is_chosen=self._config.columns.id not in {"", _OFF},
+            checked=None if checked in {_OFF, column} or self.bare.schema[checked].is_nested() else checked,
         )
 
     def _open(self, columns: ColumnSettings) -> Table:

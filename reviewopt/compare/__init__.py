@@ -3,7 +3,8 @@
 Beside `plan` and `report`: it reads labelled tables, whoever made them, and writes nothing.
 
     rows        a labelled table -> one small frame of what is compared, and what its labels cost
-    making      two of them -> matched rows -> the Comparison
+    matching    two of them -> the rows that are the same review in both
+    making      these -> the Comparison
     values      the Comparison, and its JSON
 """
 

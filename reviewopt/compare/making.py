@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 
 from reviewopt.accuracy import MOST_GROUPS
+from reviewopt.compare import matching
+from reviewopt.compare.matching import Matched
 from reviewopt.compare.rows import Rows
 from reviewopt.compare.values import (
     LEVEL,
@@ -16,11 +18,12 @@ from reviewopt.compare.values import (
     Comparison,
     Difference,
     GroupFigures,
+    Mixed,
     Side,
     Truth,
 )
 from reviewopt.errors import InputError
-from reviewopt.paired import Paired, counts, of_counts
+from reviewopt.paired import Paired, counts, holm, of_counts
 from reviewopt.task import Task
 
 _KINDS: Final[tuple[Literal["category", "tenant"], ...]] = ("category", "tenant")
@@ -30,7 +33,8 @@ def compare(a: Rows, b: Rows, task: Task, *, n_shown: int = 10) -> Comparison:
     """Compare two outputs of the same reviews.
 
     Rows are matched by their ids where both tables have them, else as they stand, where the texts are the same ones.
-    The truth is that of A's table, or of B's where A's has none.
+    The truth is that of A's table, or of B's where A's has none. Rows that have other texts in the two tables are in no
+    figure.
 
     Args:
         a: the rows of one.
@@ -41,141 +45,105 @@ def compare(a: Rows, b: Rows, task: Task, *, n_shown: int = 10) -> Comparison:
     Raises:
         InputError: the tables have not the same rows, or no row has a label in both.
     """
-    matched, by = _matched(a, b)
-    truth = _truth(a, b)
-    overall = of_counts(*matched.select(counts()).row(0))
+    found = matching.matched(a, b)
+    overall = _figures(found.frame)
     if not overall.n:
         raise InputError(
             f"no row has a label both in {a.of.column} of {a.of.name} and in {b.of.column} of {b.of.name}; "
             "name other columns with --answer-column and --answer-column-b"
         )
-    groups, n_left_out = _groups(matched)
-    differing = matched.filter(pl.col("a") != pl.col("b"))
-    per_1000 = _per_1000(a), _per_1000(b)
-    is_same = matched.height == a.frame.height == b.frame.height
+    return _compared(a, b, task, found, overall, n_shown)
+
+
+def _compared(a: Rows, b: Rows, task: Task, found: Matched, overall: Paired, n_shown: int) -> Comparison:
+    rows = found.frame
+    groups, n_left_out = _groups(rows)
+    differing = rows.filter(pl.col("a") != pl.col("b"))
+    mixed = _mixed(rows)
+    usd = _usd_differences(a, b, is_same=rows.height == a.frame.height == b.frame.height)
     return Comparison(
         schema_version=SCHEMA_VERSION,
         task=task.name,
         labels=task.labels,
         a=_side(a),
         b=_side(b),
-        matched_by=by,
-        n_matched=matched.height,
-        n_only_a=a.frame.height - matched.height,
-        n_only_b=b.frame.height - matched.height,
-        n_other_texts=int((matched["text_hash"] != matched["text_hash_b"]).sum()),
-        n_copies=matched.height - matched["copy_hash"].n_unique(),
-        truth=truth,
+        matched_by=found.by,
+        n_matched=found.n_matched,
+        n_only_a=a.frame.height - found.n_matched,
+        n_only_b=b.frame.height - found.n_matched,
+        n_other_texts=found.n_matched - rows.height,
+        n_copies=rows.height - rows["copy_hash"].n_unique(),
+        truth=_truth(a, b, found),
         overall=overall,
-        better=_better(overall),
+        mixed=mixed,
+        better=_better(overall, mixed),
         groups=groups,
         n_groups_left_out=n_left_out,
-        confusion=_confusion(matched, len(task.labels)),
-        usd_difference=_less(a.usd, b.usd) if is_same else None,
-        usd_difference_per_1000=_less(*per_1000),
+        confusion=_confusion(rows, len(task.labels)),
+        usd_difference=usd[0],
+        usd_difference_per_1000=usd[1],
         n_differ=differing.height,
         differences=_surest(differing, n_shown),
-        notes=(*_why_not_ids(a, b, by), *a.notes, *b.notes),
+        notes=(*matching.why_not_ids(a, b, found.by), *a.notes, *b.notes),
     )
 
 
-def _matched(a: Rows, b: Rows) -> tuple[pl.DataFrame, Literal["id", "order"]]:
-    """Return the rows that both have, in A's order, and what they were matched by.
-
-    Raises:
-        InputError: nothing says which rows are the same.
-    """
-    left = a.frame.rename({"answer": "a", "truth": "truth_a", "confidence": "confidence_a"})
-    right = b.frame.select(
-        pl.col("review_id"),
-        pl.col("row").alias("row_b"),
-        pl.col("text_hash").alias("text_hash_b"),
-        pl.col("answer").alias("b"),
-        pl.col("truth").alias("truth_b"),
-        pl.col("confidence").alias("confidence_b"),
-    )
-    by: Literal["id", "order"] = "order" if a.id_problem or b.id_problem else "id"
-    if by == "order":
-        _check_order(a, b)
-    is_aligned = by == "order" or left["review_id"].equals(right["review_id"])
-    if is_aligned:
-        matched = left.hstack(right.drop("review_id").get_columns())
-    else:
-        matched = left.join(right, on="review_id", how="inner", maintain_order="left")
-        if not matched.height:
-            raise InputError(
-                f"no id of {a.of.name} is in {b.of.name}: they have no row in common; name the columns of the ids "
-                "with --id-column, or none where both have the same rows in the same order"
-            )
-    if by == "id" and not (matched["text_hash"] == matched["text_hash_b"]).any():
-        raise InputError(
-            f"{a.of.name} and {b.of.name} have ids in common ({matched.height:,}) and no text: they are other reviews "
-            "under the same ids; name other columns with --id-column, or with --text-column"
-        )
-    side = "truth_a" if a.of.table.columns.label is not None else "truth_b"
-    return matched.with_columns(pl.col(side).alias("truth")).drop("truth_a", "truth_b"), by
+def _figures(rows: pl.DataFrame) -> Paired:
+    return of_counts(*rows.select(counts()).row(0))
 
 
-def _check_order(a: Rows, b: Rows) -> None:
-    """Check that the rows are the same ones as they stand.
-
-    Raises:
-        InputError: they are not.
-    """
-    why = "; ".join(f"{rows.of.name}: {rows.id_problem}" for rows in (a, b) if rows.id_problem)
-    advice = f"so that they cannot be matched as they stand, nor by id ({why}); compare outputs of the same table"
-    if a.frame.height != b.frame.height:
-        raise InputError(
-            f"{a.of.name} has {a.frame.height:,} rows and {b.of.name} {b.frame.height:,}, {advice}, or name ids that "
-            "both have with --id-column"
-        )
-    differs = a.frame["text_hash"] != b.frame["text_hash"]
-    if differs.any():
-        raise InputError(
-            f"{a.of.name} and {b.of.name}: {differs.sum():,} of {a.frame.height:,} rows have not the same text in both "
-            f"(the first is row {differs.arg_max():,}, from 0), {advice}, name ids that both have with --id-column, or "
-            "the same text with --text-column"
-        )
-
-
-def _why_not_ids(a: Rows, b: Rows, by: str) -> list[str]:
-    """Say why the ids were not used, where there are some."""
-    if by == "id":
-        return []
-    return [
-        f"matched row by row, not by id: {rows.of.name}: {rows.id_problem}"
-        for rows in (a, b)
-        if rows.id_problem and rows.of.table.columns.id is not None
-    ]
-
-
-def _truth(a: Rows, b: Rows) -> Truth | None:
-    if a.of.table.columns.label is not None:
-        return Truth(column=a.of.table.columns.label, side="a")
-    if b.of.table.columns.label is not None:
-        return Truth(column=b.of.table.columns.label, side="b")
+def _truth(a: Rows, b: Rows, found: Matched) -> Truth | None:
+    sides: tuple[tuple[Literal["a", "b"], Rows], ...] = (("a", a), ("b", b))
+    for side, rows in sides:
+        column = rows.of.table.columns.label
+        if column is not None:
+            return Truth(column=column, side=side, n_in_both=found.n_truths, n_differ=found.n_other_truths)
     return None
 
 
-def _better(found: Paired) -> Literal["a", "b"] | None:
-    """Name the one that is shown to be right more often."""
+def _mixed(rows: pl.DataFrame) -> Mixed | None:
+    """Return the figures without the rows that either calls mixed; None where no row that both answered is."""
+    both = rows.filter(pl.col("a").is_not_null() & pl.col("b").is_not_null())
+    said = both.filter(pl.col("is_mixed_a") | pl.col("is_mixed_b"))
+    if not said.height:
+        return None
+    meant = pl.concat([said.filter(f"is_mixed_{side}")[side].rename("label") for side in "ab"])
+    return Mixed(
+        label=meant[0],
+        n_a=int(said["is_mixed_a"].sum()),
+        n_b=int(said["is_mixed_b"].sum()),
+        dropped=_figures(both.filter(~(pl.col("is_mixed_a") | pl.col("is_mixed_b")))),
+    )
+
+
+def _better(overall: Paired, mixed: Mixed | None) -> Literal["a", "b"] | None:
+    """Name the one that is shown to be right more often, whatever mixed counts as."""
+    named = {_shown_by(found) for found in (overall, *(() if mixed is None else (mixed.dropped,)))}
+    return named.pop() if len(named) == 1 else None
+
+
+def _shown_by(found: Paired) -> Literal["a", "b"] | None:
     if found.p_value is None or found.p_value >= LEVEL:
         return None
     return "a" if found.n_only_a_right > found.n_only_b_right else "b"
 
 
-def _groups(matched: pl.DataFrame) -> tuple[tuple[GroupFigures, ...], int]:
+def _groups(rows: pl.DataFrame) -> tuple[tuple[GroupFigures, ...], int]:
     """Return the figures of the largest groups of each kind, and how many others there are."""
-    found, n_left_out = [], 0
+    largest: list[tuple[Literal["category", "tenant"], str, Paired]] = []
+    n_left_out = 0
     for kind in _KINDS:
-        rows = matched.lazy().drop_nulls(kind).group_by(kind).agg(counts()).filter(pl.col("n") > 0)
-        largest = rows.sort("n", kind, descending=[True, False]).collect()
-        n_left_out += max(0, largest.height - MOST_GROUPS)
-        found += [
-            GroupFigures(kind=kind, group=group, figures=of_counts(*cells))
-            for group, *cells in largest.head(MOST_GROUPS).rows()
-        ]
-    return tuple(found), n_left_out
+        cells = rows.lazy().drop_nulls(kind).group_by(kind).agg(counts()).filter(pl.col("n") > 0)
+        ranked = cells.sort("n", kind, descending=[True, False]).collect()
+        n_left_out += max(0, ranked.height - MOST_GROUPS)
+        largest += [(kind, group, of_counts(*numbers)) for group, *numbers in ranked.head(MOST_GROUPS).rows()]
+    known = iter(holm([found.p_value for _, _, found in largest if found.p_value is not None]))
+    adjusted = [None if found.p_value is None else next(known) for _, _, found in largest]
+    groups = [
+        GroupFigures(kind=kind, group=group, figures=found, p_adjusted=p_adjusted)
+        for (kind, group, found), p_adjusted in zip(largest, adjusted, strict=True)
+    ]
+    return tuple(groups), n_left_out
 
 
 def _confusion(matched: pl.DataFrame, n_labels: int) -> tuple[tuple[int, ...], ...]:
@@ -222,15 +190,24 @@ def _side(rows: Rows) -> Side:
         column=rows.of.column,
         n_rows=rows.frame.height,
         n_answered=rows.frame.height - rows.frame["answer"].null_count(),
-        usd=None if rows.usd is None else f"{rows.usd:f}",
+        n_mapped=rows.n_mapped,
+        mapped=rows.mapped,
+        usd=None if rows.usd is None or rows.n_without_cost else f"{rows.usd:f}",
         usd_per_1000=None if per_1000 is None else f"{per_1000:f}",
+        n_with_cost=rows.n_with_cost,
+        n_without_cost=rows.n_without_cost,
         n_by_source=rows.n_by_source,
     )
 
 
 def _per_1000(rows: Rows) -> Decimal | None:
-    return None if rows.usd is None else (1000 * rows.usd / rows.frame.height).quantize(Decimal("1e-12"))
+    """Return the cost of 1,000 of the rows that have one."""
+    return None if rows.usd is None else (1000 * rows.usd / rows.n_with_cost).quantize(Decimal("1e-12"))
 
 
-def _less(a: Decimal | None, b: Decimal | None) -> str | None:
-    return None if a is None or b is None else f"{a - b:f}"
+def _usd_differences(a: Rows, b: Rows, *, is_same: bool) -> tuple[str | None, str | None]:
+    """Return what A cost less B, and the same of 1,000 rows; null where a label's cost is not known."""
+    per_a, per_b = _per_1000(a), _per_1000(b)
+    if a.usd is None or b.usd is None or per_a is None or per_b is None or a.n_without_cost or b.n_without_cost:
+        return None, None
+    return f"{a.usd - b.usd:f}" if is_same else None, f"{per_a - per_b:f}"

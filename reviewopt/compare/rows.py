@@ -12,14 +12,18 @@ from typing import Final
 
 import polars as pl
 
+from reviewopt.compare.values import Word
 from reviewopt.errors import InputError
 from reviewopt.load import Table
-from reviewopt.load.labels import LabelMap, labelled
+from reviewopt.load.labels import LabelMap, cleaned, labelled
 from reviewopt.load.source import shown
 from reviewopt.task import Task
 
 _EXAMPLE_CHARS: Final = 200
 _MOST_SOURCES: Final = 30
+_MOST_WORDS: Final = 30
+# What two cloud services answer of a review that is both, and no label of most tasks means.
+_MIXED: Final = "mixed"
 # Wide enough to add up 10^12 rows of any cost that the column can hold.
 _SUM_DTYPE: Final = pl.Decimal(38, 12)
 _MOST_USD: Final = 1_000_000  # of one label: above it a column is something else
@@ -37,12 +41,15 @@ class Labelled:
         column: has the labels that are compared.
         answers: the same table with these as its label column; None where they are words, which `table` has too.
         id_is_chosen: whether the user named the column of the ids.
+        checked: the column that has the name of the other table's truth, to see whether both know the same; None where
+            there is none.
     """
 
     table: Table
     column: str
     answers: Table | None
     id_is_chosen: bool
+    checked: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,10 +64,15 @@ class Rows:
     Attributes:
         of: the table.
         frame: `row` (Int64), `review_id` (String), `text_hash` and `copy_hash` (UInt64: of the text, and of title and
-            text), `example` (String), `answer` and `truth` (Enum of the labels, null for none), `confidence` (Float64,
-            null where none is known), `tenant` and `category` (String); (n_rows, 10), in the table's order.
+            text), `example` (String), `answer` and `truth` (Enum of the labels, null for none), `is_mixed` (Boolean:
+            the table calls it mixed, and the answer is what that counts as), `confidence` (Float64, null where none is
+            known), `tenant` and `category` (String); (n_rows, 11), in the table's order.
         id_problem: why rows cannot be told by their ids; empty where each row has one of its own.
-        usd: what the labels cost; None where the table does not say.
+        n_mapped: answers that the table has in words or numbers of its own.
+        mapped: the most frequent of these.
+        usd: what the labels cost that say so; None where none does.
+        n_with_cost: rows that say what their label cost.
+        n_without_cost: rows with an answer that do not.
         n_by_source: rows by where their label came from, the most frequent first; None where it does not say.
         notes: what was left out, and why.
     """
@@ -68,7 +80,11 @@ class Rows:
     of: Labelled
     frame: pl.DataFrame
     id_problem: str
+    n_mapped: int
+    mapped: tuple[Word, ...]
     usd: Decimal | None
+    n_with_cost: int
+    n_without_cost: int
     n_by_source: dict[str, int] | None
     notes: tuple[str, ...]
 
@@ -86,32 +102,73 @@ def read(of: Labelled, mapping: LabelMap, task: Task, *, has_examples: bool = Tr
         InputError: a row cannot be read, a label is none of the task's, or an id is missing or is there twice although
             its column was chosen.
     """
-    dtype = pl.Enum(task.labels)
-    parts, n_without_id = [], 0
-    for table, reviews, answer in _chunks(of, mapping, task):
-        said = reviews.select("row", "review_id", "tenant", "category", pl.col("label").cast(dtype).alias("truth"))
-        parts.append(
-            said.hstack(
-                [answer.cast(dtype).alias("answer"), *_texts(reviews, has_examples), *_beside(table, of.column)]
-            )
-        )
-        if of.table.columns.id is not None:
-            n_without_id += table[of.table.columns.id].null_count()
-    frame = pl.concat(parts)
+    notes: list[str] = []
+    frame, n_without_id = _frame(of, mapping, task, notes, has_examples=has_examples)
     problem = _problem_of_ids(of, frame, n_without_id)
     if problem and of.id_is_chosen:
         raise InputError(f"{of.name}: {problem}; name another column with --id-column, or none to go by the rows")
-    notes: list[str] = []
     frame = _checked(frame, of, notes)
-    usd = None if frame["usd"].null_count() == frame.height else Decimal(frame["usd"].sum())
+    n_with_cost = frame.height - frame["usd"].null_count()
     return Rows(
         of=of,
-        frame=frame.drop("usd", "source"),
+        frame=frame.drop("usd", "source", "word"),
         id_problem=problem,
-        usd=usd,
+        n_mapped=frame.height - frame["word"].null_count(),
+        mapped=_mapped(frame),
+        usd=Decimal(frame["usd"].sum()) if n_with_cost else None,
+        n_with_cost=n_with_cost,
+        n_without_cost=frame.select((pl.col("answer").is_not_null() & pl.col("usd").is_null()).sum()).item(),
         n_by_source=_n_by_source(frame["source"]),
         notes=tuple(notes),
     )
+
+
+def _frame(
+    of: Labelled, mapping: LabelMap, task: Task, notes: list[str], *, has_examples: bool
+) -> tuple[pl.DataFrame, int]:
+    """Return the rows with all that is needed of them, and how many have no id."""
+    dtype = pl.Enum(task.labels)
+    parts, n_without_id, first = [], 0, 0
+    for table, reviews, answer in _chunks(of, mapping, task):
+        said = reviews.select("row", "review_id", "tenant", "category")
+        truth = _other_truth(of, table, mapping, task, first, notes) if of.checked else reviews["label"]
+        labels = [truth.cast(dtype).alias("truth"), answer.cast(dtype).alias("answer")]
+        beside = [*_words(table[of.column], answer), *_beside(table, of.column)]
+        parts.append(said.hstack([*labels, *_texts(reviews, has_examples), *beside]))
+        if of.table.columns.id is not None:
+            n_without_id += table[of.table.columns.id].null_count()
+        first += table.height
+    frame = pl.concat(parts)
+    if notes:  # a truth of which a part could be read is none
+        frame = frame.with_columns(pl.lit(None, dtype=dtype).alias("truth"))
+    return frame, n_without_id
+
+
+def _other_truth(
+    of: Labelled, table: pl.DataFrame, mapping: LabelMap, task: Task, first_row: int, notes: list[str]
+) -> pl.Series:
+    """Return the truth that this table knows, which judges nobody: where it cannot be read that is a note."""
+    name = of.checked or ""
+    if not notes:
+        try:
+            return labelled(table[name], mapping, task, first_row, of.name)
+        except InputError as error:
+            notes.append(f"not checked whether both tables know the same truth: {error}")
+    return _nothing(name, pl.String(), table.height)
+
+
+def _words(values: pl.Series, answer: pl.Series) -> list[pl.Series]:
+    """Return what stands in the place of labels where it is not their name, and whether it is `mixed`."""
+    said = cleaned(values)
+    is_name = (said == answer.str.to_lowercase()).fill_null(value=True)
+    word = said.set(is_name, None).alias("word")
+    return [word, (word == _MIXED).fill_null(value=False).alias("is_mixed")]
+
+
+def _mapped(frame: pl.DataFrame) -> tuple[Word, ...]:
+    counted = frame.lazy().drop_nulls("word").group_by("word", "answer").agg(pl.len().alias("n"))
+    ranked = counted.sort("n", "word", descending=[True, False]).head(_MOST_WORDS).collect()
+    return tuple(Word(word=word, label=label, n=n) for word, label, n in ranked.rows())
 
 
 def _chunks(of: Labelled, mapping: LabelMap, task: Task) -> Iterator[tuple[pl.DataFrame, pl.DataFrame, pl.Series]]:

@@ -15,35 +15,73 @@ SCHEMA_VERSION: Final = 1
 LEVEL: Final = 0.05
 
 
+class Word(Frozen, frozen=True, kw_only=True):
+    """A word or number of a table's own that `n` rows have in the place of `label`."""
+
+    word: str
+    label: str
+    n: int
+
+
 class Side(Frozen, frozen=True, kw_only=True):
     """One of the two outputs; all figures are of all of its rows, whether the other has them or not.
 
-    `column` has the labels that are compared. `usd` is what they cost, a decimal string, and `usd_per_1000` the same
-    for 1,000 rows; `n_by_source` says where they came from, the most frequent first. Null: the table does not say.
+    `column` has the labels that are compared. `n_mapped` of them are in other words than the task's (case aside), of
+    which `mapped` has the most frequent. `n_with_cost` rows say what their label cost, and `n_without_cost` rows that
+    have a label do not. `usd` is what the labels cost, a decimal string, null unless all that there are say so;
+    `usd_per_1000` is the cost of 1,000 of the rows that do. `n_by_source` says where the labels came from, the most
+    frequent first; null: the table does not say.
     """
 
     inputs: tuple[str, ...]
     column: str
     n_rows: int
     n_answered: int
+    n_mapped: int
+    mapped: tuple[Word, ...]
     usd: str | None
     usd_per_1000: str | None
+    n_with_cost: int
+    n_without_cost: int
     n_by_source: dict[str, int] | None
 
 
 class Truth(Frozen, frozen=True, kw_only=True):
-    """The column that both are judged by, and whose table it was read from."""
+    """The column that both are judged by, and whose table it was read from.
+
+    The other table has one of the same name, and knows the truth too, in `n_in_both` of the rows that are compared; in
+    `n_differ` of these it is another.
+    """
 
     column: str
     side: Literal["a", "b"]
+    n_in_both: int
+    n_differ: int
+
+
+class Mixed(Frozen, frozen=True, kw_only=True):
+    """What becomes of the figures where rows that A or B calls mixed are left out.
+
+    The word is none of the task's labels; everywhere else it counts as `label`. Of the rows that both label, A calls
+    `n_a` mixed and B `n_b`; `dropped` are the figures of the others.
+    """
+
+    label: str
+    n_a: int
+    n_b: int
+    dropped: Paired
 
 
 class GroupFigures(Frozen, frozen=True, kw_only=True):
-    """The figures of one group of rows; `kind` is category or tenant."""
+    """The figures of one group of rows; `kind` is category or tenant.
+
+    `p_adjusted` is the p-value adjusted for the number of all groups of both kinds, by Holm's procedure.
+    """
 
     kind: Literal["category", "tenant"]
     group: str
     figures: Paired
+    p_adjusted: float | None
 
 
 class Difference(Frozen, frozen=True, kw_only=True):
@@ -68,13 +106,16 @@ class Difference(Frozen, frozen=True, kw_only=True):
 class Comparison(Frozen, frozen=True, kw_only=True):
     """Two outputs of the same reviews, A and B.
 
-    `matched_by` is `id`, or `order` where the rows were paired as they stand. Of the `n_matched` rows, `n_copies` have
-    a text that an earlier one has, and `n_other_texts` have not the same text in both tables. `better` is the one whose
-    accuracy is shown to be higher at `LEVEL`, by the exact test; null where none is, or no truth is known.
+    `matched_by` is `id`, or `order` where the rows were paired as they stand. Of the `n_matched` rows, `n_other_texts`
+    have not the same text in both tables and are in no figure of both; of the rest `n_copies` have a text that an
+    earlier one has. `mixed` is null where neither calls a row so. `better` is the one whose accuracy is shown to be
+    higher at `LEVEL`, by the exact test, with the rows called mixed and without; null where none is, or no truth is
+    known.
 
     `confusion[i][j]` counts the rows that A labels i and B labels j. `groups` are the largest of each kind. The
-    differences in cost are A less B; in sum only where both have the same rows. `differences` are the rows where both
-    are surest of different labels: ranked by the smaller confidence of the two, and by the row where none is known.
+    differences in cost are A less B, null unless all labels of both have a cost; in sum only where both have the same
+    rows. `differences` are the rows where both are surest of different labels: ranked by the smaller confidence of the
+    two, and by the row where none is known.
     """
 
     schema_version: int
@@ -90,6 +131,7 @@ class Comparison(Frozen, frozen=True, kw_only=True):
     n_copies: int
     truth: Truth | None
     overall: Paired
+    mixed: Mixed | None
     better: Literal["a", "b"] | None
     groups: tuple[GroupFigures, ...]
     n_groups_left_out: int

@@ -7,15 +7,18 @@ from typing import Final
 
 from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from reviewopt.accuracy import Estimate
 from reviewopt.compare import Comparison
-from reviewopt.compare.values import Difference, GroupFigures, Side
+from reviewopt.compare.values import Difference, GroupFigures, Mixed, Side
+from reviewopt.paired import Paired
 from reviewopt.render.parts import UNKNOWN, percent, plain, table, usd
 
 _MOST_GROUPS: Final = 6
 _MOST_LABELS: Final = 8  # whose table is still a table; the others with --json
+_MOST_WORDS: Final = 6
 _NAME_CHARS: Final = 18
 _ID_SHARE: Final = 0.2  # of the width
 _LEAST_TEXT_CHARS: Final = 16
@@ -23,6 +26,8 @@ _MANY_COPIES: Final = 0.02
 _NOTHING: Final = "-"
 _GAP: Final = 3  # cells between two columns
 _EDGES: Final = 2
+_ANY_WIDTH: Final = 10_000
+_PAIRED: Final = ("rows", "agree, %", "A right, %", "B right, %", "p")
 
 
 def show_comparison(console: Console, made: Comparison) -> None:
@@ -30,26 +35,48 @@ def show_comparison(console: Console, made: Comparison) -> None:
     for letter, side in (("A", made.a), ("B", made.b)):
         console.print(plain(f"{letter}: {_said(side)}"), highlight=False, soft_wrap=True)
     console.print(plain(_matching(made)), highlight=False, soft_wrap=True)
-    console.print(_figures(made))
-    if made.a.n_by_source or made.b.n_by_source:
-        console.print(_sources(made))
-    if len(made.labels) <= _MOST_LABELS:
-        console.print(_confusion(made))
-    for kind in ("category", "tenant"):
-        groups = [group for group in made.groups if group.kind == kind]
-        if len(groups) > 1:
-            console.print(_groups(kind, groups, has_truth=made.overall.n_labelled > 0))
-    if made.differences:
-        console.print(_differences(made, console.width))
+    for shown in _tables(made, console.width):
+        _show(console, shown)
     for line in _remarks(made):
         console.print(plain(line), style="yellow", highlight=False, soft_wrap=True)
     console.print(plain(verdict(made)), style="bold", highlight=False, soft_wrap=True)
 
 
+def _tables(made: Comparison, width: int) -> Iterator[Table]:
+    yield _figures(made)
+    if made.mixed is not None:
+        yield _policies(made, made.mixed)
+    if made.a.n_by_source or made.b.n_by_source:
+        yield _sources(made)
+    if len(made.labels) <= _MOST_LABELS:
+        yield _confusion(made)
+    for kind in ("category", "tenant"):
+        groups = [group for group in made.groups if group.kind == kind]
+        if len(groups) > 1:
+            yield _groups(kind, groups, has_truth=made.overall.n_labelled > 0)
+    if made.differences:
+        yield _differences(made, width)
+
+
+def _show(console: Console, shown: Table) -> None:
+    """Print a table, or its cells below each other where the terminal is too narrow: no figure is ever cut."""
+    if Measurement.get(console, console.options.update(width=_ANY_WIDTH), shown).maximum <= console.width:
+        console.print(shown)
+        return
+    names = [str(column.header) for column in shown.columns]
+    lines = [str(shown.title)] if shown.title else []
+    for first, *cells in zip(*(column.cells for column in shown.columns), strict=True):
+        lines.append(f"{names[0]}: {first}" if names[0] else str(first))
+        lines += [f"  {name}: {cell}" for name, cell in zip(names[1:], cells, strict=True) if str(cell)]
+    lines += [str(shown.caption)] if shown.caption else []
+    for line in ("", *lines, ""):
+        console.print(plain(line), highlight=False, soft_wrap=True)
+
+
 def verdict(made: Comparison) -> str:
     """Say in plain words who is right more often, or that none is shown to be."""
     found = made.overall
-    agree = f"A and B agree on {share(found.agreement)} % of {found.n:,} rows"
+    agree = f"A and B agree on {share(found.agreement)} % of {_rows(found.n)}"
     if found.p_value is None:
         return f"{agree}; which is right more often is not known without a truth: --label-column NAME"
     first, second = ("B", "A") if found.n_only_b_right >= found.n_only_a_right else ("A", "B")
@@ -58,9 +85,21 @@ def verdict(made: Comparison) -> str:
         return f"{agree}, and are right on the same of the {found.n_labelled:,} whose truth is known"
     said = "no difference shown" if made.better is None else f"{made.better.upper()} is more accurate"
     return (
-        f"{agree}; {first} is right on {n_first:,} rows where {second} is wrong, {second} on {n_second:,}: "
-        f"{p_words(found.p_value)} (exact McNemar): {said}"
+        f"{agree}; {first} is right on {_rows(n_first)} where {second} is wrong, {second} on {n_second:,}: "
+        f"{p_words(found.p_value)} (exact McNemar){_without(made.mixed)}: {said}"
     )
+
+
+def _without(mixed: Mixed | None) -> str:
+    if mixed is None:
+        return ""
+    p_value = mixed.dropped.p_value
+    said = "no row with a truth is left" if p_value is None else p_words(p_value)
+    return f", {said} without the rows called mixed"
+
+
+def _rows(n: int) -> str:
+    return f"{n:,} {'row' if n == 1 else 'rows'}"
 
 
 def p_words(p_value: float) -> str:
@@ -89,14 +128,14 @@ def _gap(estimate: Estimate) -> str:
 
 
 def _said(side: Side) -> str:
-    return f"{', '.join(side.inputs)} · {side.column} · {side.n_rows:,} rows"
+    return f"{', '.join(side.inputs)} · {side.column} · {_rows(side.n_rows)}"
 
 
 def _matching(made: Comparison) -> str:
     how = "matched by id" if made.matched_by == "id" else "the same texts row by row"
     others = [f"{n:,} only in {side}" for side, n in (("A", made.n_only_a), ("B", made.n_only_b)) if n]
     truth = "no truth is known" if made.truth is None else f"truth: {made.truth.column} of {made.truth.side.upper()}"
-    return "; ".join([f"{made.n_matched:,} rows in both, {how}", *others, truth])
+    return "; ".join([f"{_rows(made.n_matched)} in both, {how}", *others, truth])
 
 
 def _figures(made: Comparison) -> Table:
@@ -113,6 +152,21 @@ def _figures(made: Comparison) -> Table:
     for row in rows:
         shown.add_row(*map(plain, row))
     return shown
+
+
+def _policies(made: Comparison, mixed: Mixed) -> Table:
+    """Return both meanings of mixed: it is no label of the task, and what it counts as is a choice."""
+    has_truth = made.overall.n_labelled > 0
+    shown = table("rows called mixed", *_PAIRED[: None if has_truth else 2])
+    for name, found in ((f"count as {mixed.label}", made.overall), ("left out", mixed.dropped)):
+        shown.add_row(plain(name), *_cells(found, found.p_value, has_truth=has_truth))
+    return shown
+
+
+def _cells(found: Paired, p_value: float | None, *, has_truth: bool) -> tuple[str, ...]:
+    p_said = UNKNOWN if p_value is None else p_words(p_value).removeprefix("p ").removeprefix("= ")
+    right = (_percent(found.accuracy_a), _percent(found.accuracy_b), p_said) if has_truth else ()
+    return (f"{found.n:,}", _percent(found.agreement), *right)
 
 
 def _sources(made: Comparison) -> Table:
@@ -138,12 +192,9 @@ def _confusion(made: Comparison) -> Table:
 
 
 def _groups(kind: str, groups: list[GroupFigures], *, has_truth: bool) -> Table:
-    shown = table(kind, "rows", "agree, %", *(("A right, %", "B right, %", "p") if has_truth else ()))
+    shown = table(kind, *_PAIRED[:4], "p (Holm)") if has_truth else table(kind, *_PAIRED[:2])
     for one in groups[:_MOST_GROUPS]:
-        found = one.figures
-        p_value = UNKNOWN if found.p_value is None else p_words(found.p_value).removeprefix("p ").removeprefix("= ")
-        right = (_percent(found.accuracy_a), _percent(found.accuracy_b), p_value) if has_truth else ()
-        shown.add_row(plain(_cut(one.group, _NAME_CHARS)), f"{found.n:,}", _percent(found.agreement), *right)
+        shown.add_row(plain(_cut(one.group, _NAME_CHARS)), *_cells(one.figures, one.p_adjusted, has_truth=has_truth))
     if len(groups) > _MOST_GROUPS:
         shown.caption = f"the largest {_MOST_GROUPS} of {len(groups):,}; the others with --json"
         shown.caption_justify = "left"
@@ -156,14 +207,21 @@ def _percent(estimate: Estimate) -> str:
 
 def _differences(made: Comparison, width: int) -> Table:
     names = ("review", "A", "B", *(() if made.truth is None else ("truth",)))
-    rows = [names, *(_row(one, int(_ID_SHARE * width), has_truth=made.truth is not None) for one in made.differences)]
-    shown = table(*names, "example", title=f"where they differ most, of {made.n_differ:,} rows")
-    for one, row in zip(made.differences, rows[1:], strict=True):
+    cells, taken = _of_differences(made, names, int(_ID_SHARE * width))
+    if taken + _LEAST_TEXT_CHARS > width:  # no table then, and room for the whole ids
+        cells, taken = _of_differences(made, names, _ANY_WIDTH)
+    shown = table(*names, "example", title=f"where they differ most, of {_rows(made.n_differ)}")
+    for one, row in zip(made.differences, cells, strict=True):
         alike = f"({one.n_alike:,} alike) " if one.n_alike > 1 else ""
         shown.add_row(*map(plain, row), plain(alike + " ".join(one.text.split())))
-    taken = sum(max(map(cell_len, cells)) + _GAP for cells in zip(*rows, strict=True)) + _EDGES
     shown.columns[-1].max_width = max(_LEAST_TEXT_CHARS, width - taken)
     return shown
+
+
+def _of_differences(made: Comparison, names: tuple[str, ...], id_chars: int) -> tuple[list[tuple[str, ...]], int]:
+    """Return the cells beside the examples, and how many columns of the terminal they take."""
+    cells = [_row(one, id_chars, has_truth=made.truth is not None) for one in made.differences]
+    return cells, sum(max(map(cell_len, column)) + _GAP for column in zip(names, *cells, strict=True)) + _EDGES
 
 
 def _row(one: Difference, id_chars: int, *, has_truth: bool) -> tuple[str, ...]:
@@ -185,18 +243,45 @@ def _cut(text: str, most: int) -> str:
 
 
 def _remarks(made: Comparison) -> Iterator[str]:
-    copies = made.n_copies / made.n_matched
+    n_rows = made.n_matched - made.n_other_texts
+    copies = made.n_copies / n_rows
     if made.overall.n_labelled and copies > _MANY_COPIES:
         yield (
-            f"{made.n_copies:,} of the rows ({percent(copies)}) are copies of earlier ones: the test and the intervals "
+            f"copies of earlier rows: {made.n_copies:,} ({percent(copies)}); the test and the intervals "
             "take each row as a case of its own, and are too sure for so many copies"
         )
     if made.n_other_texts:
-        yield f"{made.n_other_texts:,} rows have the same id and another text in B"
-    n_left_out = made.n_matched - made.overall.n
-    if n_left_out:
-        yield f"{n_left_out:,} rows are not compared: A or B has no label there"
-    n_unknown = made.overall.n - made.overall.n_labelled
-    if made.truth is not None and n_unknown:
-        yield f"{n_unknown:,} of the rows have no truth: accuracy is that of the other {made.overall.n_labelled:,}"
+        yield f"left out of every figure of both: {_rows(made.n_other_texts)} with the same id and another text in B"
+    if n_rows > made.overall.n:
+        yield f"not compared: {_rows(n_rows - made.overall.n)} where A or B has no label"
+    yield from _of_truth(made)
+    for letter, side in (("A", made.a), ("B", made.b)):
+        yield from _of_side(letter, side)
     yield from made.notes
+
+
+def _of_truth(made: Comparison) -> Iterator[str]:
+    if made.truth is None:
+        return
+    n_unknown = made.overall.n - made.overall.n_labelled
+    if n_unknown:
+        yield f"without a truth: {_rows(n_unknown)}; accuracy is that of the other {made.overall.n_labelled:,}"
+    if made.truth.n_differ:
+        yield (
+            f"the tables do not know the same truth: {made.truth.column} differs in {made.truth.n_differ:,} of the "
+            f"{_rows(made.truth.n_in_both)} where both have it; that of {made.truth.side.upper()} counts"
+        )
+
+
+def _of_side(letter: str, side: Side) -> Iterator[str]:
+    if side.n_mapped:
+        words = [f"{one.word}={one.label} ({one.n:,})" for one in side.mapped[:_MOST_WORDS]]
+        n_others = side.n_mapped - sum(one.n for one in side.mapped[:_MOST_WORDS])
+        others = [f"{n_others:,} in others, with --json"] if n_others else []
+        said = ", ".join([*words, *others])
+        yield f"{letter} has words of its own for {side.n_mapped:,} of its {side.n_answered:,} labels: {said}"
+    if side.n_with_cost and side.n_without_cost:
+        yield (
+            f"{letter} says no cost for {side.n_without_cost:,} of its {side.n_answered:,} labels: what they cost "
+            f"in all is not known, and the cost of 1,000 is that of the {_rows(side.n_with_cost)} that have one"
+        )
