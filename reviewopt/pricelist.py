@@ -67,6 +67,7 @@ class ServicePrice(Frozen, frozen=True, kw_only=True):
     free_note: str = ""
     docs_a_request: _Count | None = None
     docs_a_second: Annotated[str, Meta(pattern=r"^\d+(\.\d+)?$")] | None = None
+    docs_a_day: _Count | None = None
     limits_note: str = ""
     most_bytes: _Count | None = None
     most_characters: _Count | None = None
@@ -100,7 +101,7 @@ class GpuPrice(Frozen, frozen=True, kw_only=True):
     """What one GPU costs an hour at one offer.
 
     Where the source has a range, `usd_per_hour` is its upper end, so that nothing is promised too cheap, and `low_usd`
-    and `high_usd` are both ends. A machine of several GPUs is divided by their number.
+    and `high_usd` are both ends. A machine of several GPUs is divided by their number: `n_gpus_least` are let together.
     """
 
     gpu: _Name
@@ -108,6 +109,7 @@ class GpuPrice(Frozen, frozen=True, kw_only=True):
     usd_per_hour: _Usd
     low_usd: _Usd | None = None
     high_usd: _Usd | None = None
+    n_gpus_least: _Count = 1
     kind: Literal["on-demand", "spot", "market"]
     source: _Source
     as_of: date

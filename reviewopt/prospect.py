@@ -5,20 +5,23 @@ Nothing is planned here: the plans are those of `process --dry-run`, unchanged. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import inspect
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
 
+import msgspec
 import polars as pl
 
 from reviewopt.data import Frozen
-from reviewopt.hosting import weigh
+from reviewopt.hosting import sources, weigh
 from reviewopt.hosting.facts import Facts
 from reviewopt.hosting.figures import Api, Hosting, SourceLine, Urgency, Workload
+from reviewopt.hosting.sources import Found
 from reviewopt.load import Table
-from reviewopt.pricelist import MOST_AGE_DAYS, GpuPrice, age_days
+from reviewopt.pricelist import GpuPrice
 from reviewopt.record import Plan, Range, UsdRange
 from reviewopt.settings import Strategy
 from reviewopt.text.complexity import complexity
@@ -32,8 +35,9 @@ Kind = Literal["local", "naive", "packs", "ladder"]
 class Variant(Frozen, frozen=True, kw_only=True):
     """One way to label the table: the local model alone, a model one review a request or in packs, or a ladder.
 
-    `models` are from cheap to dear, `prices` says whose prices were used. `command` does it; `plan` is what its
-    `--dry-run` prints, null for the local model alone, which asks nothing: `basis` says what its figures stand on.
+    `models` are in the order in which they were named, `prices` says whose prices were used. `command` does it; `plan`
+    is what its `--dry-run` prints, null for the local model alone, which asks nothing: `basis` says what its figures
+    stand on.
     """
 
     kind: Kind
@@ -55,6 +59,14 @@ class TableFacts(Frozen, frozen=True, kw_only=True):
     mean_complexity: float | None
 
 
+class PriceSource(Frozen, frozen=True, kw_only=True):
+    """Where a model's price is from; `url` null: a price of the user's own; `as_of` null: the source tells no day."""
+
+    url: str | None
+    as_of: date | None
+    doubt: str
+
+
 class AssumptionUsed(Frozen, frozen=True, kw_only=True):
     """A figure that the reckoning stands on; `chosen`: no measurement stands behind it."""
 
@@ -69,7 +81,8 @@ class AssumptionUsed(Frozen, frozen=True, kw_only=True):
 class Prospect(Frozen, frozen=True, kw_only=True):
     """All of it; every key is always there. `is_example`: nobody named the models.
 
-    `hosting` is null where nothing can be said of it: `hosting_missing` says why.
+    `hosting` is null where nothing can be said of it: `hosting_missing` says why. `next_command` is that of the
+    cheapest variant that asks something, null where none does; `notes` are what is amiss.
     """
 
     schema_version: int
@@ -78,6 +91,8 @@ class Prospect(Frozen, frozen=True, kw_only=True):
     models: tuple[str, ...]
     is_example: bool
     variants: tuple[Variant, ...]
+    notes: tuple[str, ...]
+    next_command: str | None
     hosting: Hosting | None
     hosting_missing: str
     assumptions: tuple[AssumptionUsed, ...]
@@ -117,28 +132,19 @@ def make(
     facts: Facts,
     prices: Sequence[GpuPrice],
     *,
+    priced: Mapping[str, PriceSource],
     is_example: bool,
     billed_otherwise: frozenset[str],
     today: date,
 ) -> Prospect:
     """Put plans and hosting side by side.
 
-    Args:
-        tables: as the user named them.
-        table: what is known of them.
-        variants: the ways to label them, in the order in which they are shown.
-        wish: what is said of hosting.
-        facts: of GPUs.
-        prices: of GPUs an hour.
-        is_example: whether nobody named the models.
-        billed_otherwise: models that do not bill tokens, so that their plans count something else.
-        today: what is too old by then says so.
+    `variants` are in the order in which they are shown; `priced` says where the prices of models are from, by what the
+    variants call them; `is_example`, whether nobody named the models; `billed_otherwise` are models that do not bill
+    tokens, so that their plans count something else; what is too old by `today` says so.
     """
     packs = [one for one in variants if one.kind == "packs"]
-    workload, missing = _workload(packs, table, wish, facts, billed_otherwise)
-    hosting = None
-    if workload is not None:
-        hosting = weigh.weigh(workload, list(_apis(packs)), facts, prices)
+    hosting, missing = _hosting(packs, table, wish, facts, prices, billed_otherwise)
     return Prospect(
         schema_version=SCHEMA_VERSION,
         tables=tuple(tables),
@@ -146,18 +152,48 @@ def make(
         models=tuple(one.models[0] for one in packs),
         is_example=is_example,
         variants=tuple(variants),
+        notes=tuple(_notes(packs)),
+        next_command=_next_command(variants),
         hosting=hosting,
         hosting_missing=missing,
         assumptions=tuple(_assumptions(facts)),
-        sources=tuple(_tagged(_sources(variants, hosting, facts), today)),
+        sources=tuple(sources.tagged(_sources(variants, priced, hosting, facts), today)),
     )
 
 
+def _hosting(
+    packs: Sequence[Variant],
+    table: TableFacts,
+    wish: Wish,
+    facts: Facts,
+    prices: Sequence[GpuPrice],
+    billed_otherwise: frozenset[str],
+) -> tuple[Hosting | None, str]:
+    """Weigh hosting against the models in packs, or say why nothing can be said of it."""
+    workload, missing = _workload(packs, table, wish, facts, billed_otherwise)
+    return (None if workload is None else weigh.weigh(workload, list(_apis(packs)), facts, prices)), missing
+
+
+def _notes(packs: Sequence[Variant]) -> Iterator[str]:
+    """Say which models are not named from cheap to dear, as their ladder expects."""
+    costs = [(one.models[0], Decimal(one.usd.expected)) for one in packs]
+    for (before, dear), (after, cheap) in itertools.pairwise(costs):
+        if cheap < dear:
+            yield f"{before} is named before {after} and costs more: name models from cheap to dear, as a ladder climbs"
+
+
+def _next_command(variants: Sequence[Variant]) -> str | None:
+    asking = [one for one in variants if one.plan is not None and one.plan.n_asked]
+    cheapest = min(asking, key=lambda one: Decimal(one.usd.expected), default=None)
+    return None if cheapest is None else f"{cheapest.command} --dry-run"
+
+
 def _apis(packs: Iterable[Variant]) -> Iterator[Api]:
-    """Price a review that is asked, in packs, for each model."""
+    """Price 1,000 reviews that are asked, in packs, for each model."""
     for one in packs:
         if one.plan is not None and one.plan.n_asked:
-            yield Api(name=one.models[0], usd_a_review=f"{Decimal(one.plan.usd.expected) / one.plan.n_asked:.15f}")
+            a_thousand = Decimal(one.plan.usd.expected) / one.plan.n_asked * 1000
+            yield Api(name=one.models[0], usd_a_thousand=f"{a_thousand:.9f}")
 
 
 def _workload(
@@ -179,7 +215,7 @@ def _workload(
         input_tokens=inward / plan.n_asked,
         output_tokens=outward / plan.n_asked,
         request_tokens=(inward + outward) / plan.n_requests,
-        n_monthly=table.n_rows if wish.n_monthly is None else wish.n_monthly,
+        n_monthly=plan.n_asked if wish.n_monthly is None else wish.n_monthly,
         complexity=table.mean_complexity,
         urgency=wish.urgency,
         usd_per_hour_max=wish.usd_per_hour_max,
@@ -198,87 +234,22 @@ def _assumptions(facts: Facts) -> Iterator[AssumptionUsed]:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
-    """Of what a page says something, and of which GPU, country or offer; with what of it could not be checked."""
-
-    kind: str
-    of: str
-    url: str | None
-    as_of: date | None
-    unverified: tuple[str, ...] = ()
-
-
-def _sources(variants: Sequence[Variant], hosting: Hosting | None, facts: Facts) -> Iterator[_Found]:
+def _sources(
+    variants: Sequence[Variant], priced: Mapping[str, PriceSource], hosting: Hosting | None, facts: Facts
+) -> Iterator[Found]:
     """Name the source of every figure, in the order in which they are shown; a source may come twice."""
     for name in dict.fromkeys(price for one in variants for price in one.prices):
-        yield _Found(kind="price of", of=name, url=None, as_of=None)
-    if hosting is None:
-        return
-    for one in hosting.gpus:
-        if one.price is not None:
-            yield _of_price(one.price)
-        if one.speed is not None and one.speed.basis != "bound":
-            doubts = next(known.unverified for known in facts.throughputs if known.source == one.speed.source)
-            yield _Found(
-                kind="throughput of", of=one.gpu, url=one.speed.source, as_of=one.speed.as_of, unverified=doubts
-            )
-    for gpu in facts.gpus:
-        yield _Found(
-            kind="peaks and memory of", of=gpu.name, url=gpu.source, as_of=gpu.as_of, unverified=gpu.unverified
-        )
-    support = facts.support
-    yield _Found(
-        kind="precisions", of=support.note, url=support.source, as_of=support.as_of, unverified=support.unverified
-    )
-    yield from _of_running(hosting, facts)
+        known = priced[name]
+        yield sources.found("price", name, known.url, known.as_of, (known.doubt,))
+    if hosting is not None:
+        yield from sources.of_hosting(hosting, facts)
 
 
-def _of_price(price: GpuPrice) -> _Found:
-    doubts = ("moves by the hour",) if price.unverified else ()
-    return _Found(
-        kind="an hour of", of=f"{price.gpu} ({price.offer})", url=price.source, as_of=price.as_of, unverified=doubts
-    )
-
-
-def _of_running(hosting: Hosting, facts: Facts) -> Iterator[_Found]:
-    country, pays = hosting.workload.country, [one.bought for one in hosting.break_even if one.bought is not None]
-    for name in dict.fromkeys([*(one.gpu for one in pays), *([] if hosting.tco is None else [hosting.tco.gpu])]):
-        capex = facts.gpu(name).capex
-        if capex is not None:
-            yield _Found(kind="purchase of", of=name, url=capex.source, as_of=capex.as_of, unverified=capex.unverified)
-    electricity = facts.electricity.get(country)
-    if electricity is not None and hosting.workload.usd_per_kwh == electricity.usd_per_kwh:
-        yield _Found(kind="USD a kWh in", of=f"{country}, {electricity.year}", url=electricity.source,
-                     as_of=electricity.as_of)  # fmt: skip
-    pue, grids = facts.assumptions.pue, facts.grids
-    yield _Found(kind="PUE", of="(mean of a survey of sites)", url=pue.source, as_of=pue.as_of)
-    if country in grids.gco2_per_kwh:
-        doubts = (f"{country}",) if country in grids.unverified else ()
-        yield _Found(
-            kind="gCO2 a kWh in", of=f"{country}, {grids.year}", url=grids.source, as_of=grids.as_of, unverified=doubts
-        )
-    if hosting.spot is not None:
-        yield _of_price(hosting.spot.on_demand)
-        yield _of_price(hosting.spot.spot)
-
-
-def _tagged(found: Iterable[_Found], today: date) -> Iterator[SourceLine]:
-    """Give each source a tag, 1 and up: what one page says on one day is listed together."""
-    pages: dict[tuple[str, date | None], list[_Found]] = {}
-    for one in found:
-        pages.setdefault((one.url or one.of, one.as_of), []).append(one)
-    for at, (first, *rest) in enumerate(pages.values(), 1):
-        kinds: dict[str, dict[str, None]] = {}
-        for one in (first, *rest):
-            kinds.setdefault(one.kind, {})[one.of] = None
-        doubts = [doubt for one in (first, *rest) for doubt in one.unverified]
-        if first.as_of is not None and (age := age_days(first.as_of, today)) > MOST_AGE_DAYS:
-            doubts.append(f"read {age} days ago")
-        yield SourceLine(
-            tag=f"{at}",
-            what="; ".join(f"{kind} {', '.join(of)}" for kind, of in kinds.items()),
-            url=first.url,
-            as_of=first.as_of,
-            unverified="; ".join(dict.fromkeys(doubts)),
-        )
+def json_schema() -> dict[str, object]:
+    """Return the JSON Schema of what `plan --json` prints; `configs/prospect.schema.json` is its committed form."""
+    schema = msgspec.json.schema(Prospect)
+    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))
+    return plain

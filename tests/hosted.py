@@ -30,11 +30,15 @@ def workload_of(**changed: Any) -> Workload:
 
 
 def price_of(
-    gpu: str, usd: str, kind: Literal["on-demand", "spot", "market"] = "on-demand", offer: str = "a cloud"
+    gpu: str,
+    usd: str,
+    kind: Literal["on-demand", "spot", "market"] = "on-demand",
+    offer: str = "a cloud",
+    n_gpus_least: int = 1,
 ) -> GpuPrice:
     return GpuPrice(
         gpu=gpu, offer=f"{offer}, {kind}", usd_per_hour=usd, kind=kind, source="https://example.com/gpus",
-        as_of=date(2026, 11, 1),
+        as_of=date(2026, 11, 1), n_gpus_least=n_gpus_least,
     )  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from hosted import PRICES
 
 from reviewopt import prospect
 from reviewopt.hosting import facts
-from reviewopt.prospect import Kind, Prospect, TableFacts, Variant, Wish
+from reviewopt.prospect import Kind, PriceSource, Prospect, TableFacts, Variant, Wish
 from reviewopt.record import Plan, Range, UsdRange
 from reviewopt.route import STRATEGIES
 
@@ -94,7 +94,9 @@ def made(
     billed_otherwise: frozenset[str] = frozenset(),
     today: date = date(2026, 11, 22),
 ) -> Prospect:
+    given = variants_of() if variants is None else variants
+    source = PriceSource(url="https://example.com/models", as_of=None, doubt="a list tells no date of it")
     return prospect.make(
-        ["in.csv"], table, variants_of() if variants is None else variants, wish, FACTS, PRICES,
+        ["in.csv"], table, given, wish, FACTS, PRICES, priced={name: source for one in given for name in one.prices},
         is_example=False, billed_otherwise=billed_otherwise, today=today,
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -44,7 +45,7 @@ def command(
         typer.Option(metavar="A,B,C", help="Plan for several, from cheap to dear (default: those of your settings)."),
     ] = None,
     monthly: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Reviews to ask a month (default: the table's rows).")
+        int | None, typer.Option(metavar="N", min=1, help="Reviews to ask a month (default: those of the table).")
     ] = None,
     hosted_model_b: Annotated[
         float,
@@ -98,6 +99,9 @@ def command(
     """
     if model is not None and models is not None:
         raise UsageError("--model plans for one model, --models for several from cheap to dear: name one of the two")
+    for option, number in (("--utilisation", utilisation), ("--hosted-model-b", hosted_model_b)):
+        if math.isnan(number):
+            raise UsageError(f"{option} {number}: name a number")
     made = prospecting.run(
         Choices(
             tables=tuple(tables),
@@ -120,10 +124,10 @@ def command(
             model_b=hosted_model_b,
             n_monthly=monthly,
             urgency=urgency.value,
-            usd_per_hour_max=_written(hardware_usd_per_hour),
+            usd_per_hour_max=_written("--hardware-usd-per-hour", hardware_usd_per_hour),
             utilisation=utilisation,
             country=country.upper(),
-            usd_per_kwh=_written(electricity_usd),
+            usd_per_kwh=_written("--electricity-usd", electricity_usd),
         ),
     )
     if as_json or format_ is Format.JSON:
@@ -132,5 +136,14 @@ def command(
         render.show_prospect(console(), made)
 
 
-def _written(usd: float | None) -> str | None:
-    return None if usd is None else f"{Decimal(repr(usd)):f}"
+def _written(option: str, usd: float | None) -> str | None:
+    """Write an amount out, as money is kept.
+
+    Raises:
+        UsageError: it is infinite, or no number.
+    """
+    if usd is None:
+        return None
+    if not math.isfinite(usd):
+        raise UsageError(f"{option} {usd}: name an amount of USD")
+    return f"{Decimal(repr(usd)).normalize():f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from reviewopt import config as settings_of
 from reviewopt import pricelist, prices, prospect
-from reviewopt.cli import opening, opening_paid, processing
+from reviewopt.cli import opening, opening_paid, price_sources, processing
 from reviewopt.cli.output import console
 from reviewopt.config import Setting
 from reviewopt.errors import ModelError, UsageError
@@ -70,10 +71,10 @@ def run(choices: Choices, wish: Wish) -> Prospect:
     """Plan every variant, and weigh hosting against them.
 
     Raises:
-        ReviewoptError: as `process --dry-run` would, or a country that no source knows.
+        ReviewoptError: as `process --dry-run` would, or what is no code of a country.
     """
     known = facts.read()
-    if wish.country not in known.grids.gco2_per_kwh:
+    if not re.fullmatch("[A-Z]{2}", wish.country):
         raise UsageError(_no_country(wish.country, list(known.grids.gco2_per_kwh)))
     if opening.STDIN in choices.tables:
         raise UsageError(
@@ -87,16 +88,7 @@ def run(choices: Choices, wish: Wish) -> Prospect:
     with _Progress(quiet=choices.quiet) as progress:
         table = _table_facts(choices, config, task, progress)
         wanted = list(_wanted(names, has_local=_has_local(config, task), climbs_from_local=config.ladder.local))
-        made: list[Variant] = []
-        plans: dict[object, Plan] = {}
-        for at, one in enumerate(wanted, 1):
-            progress.say(f"planning {at} of {len(wanted)}: {_called(one)}")
-            if one.kind == "local":
-                made.append(_local(choices, config, table))
-                continue
-            if one.alike not in plans:
-                plans[one.alike] = _planned(one, choices, task)
-            made.append(_variant(one, plans[one.alike], choices, priced))
+        made = list(_variants(wanted, choices, task, priced, _local(choices, config, settings, table), progress))
     return prospect.make(
         choices.tables,
         table,
@@ -104,10 +96,31 @@ def run(choices: Choices, wish: Wish) -> Prospect:
         wish,
         known,
         pricelist.read().gpus,
+        priced={name: price_sources.find(name) for name in priced.values()},
         is_example=is_example,
         billed_otherwise=frozenset(name for name, (_, one) in specs.items() if one.kind in prices.SERVICES),
         today=datetime.now(UTC).date(),
     )
+
+
+def _variants(
+    wanted: list[_Wanted],
+    choices: Choices,
+    task: Task,
+    priced: Mapping[str, str],
+    local: Variant,
+    progress: _Progress,
+) -> Iterator[Variant]:
+    """Plan each variant; those that are alike share a plan."""
+    plans: dict[object, Plan] = {}
+    for at, one in enumerate(wanted, 1):
+        progress.say(f"planning {at} of {len(wanted)}: {_called(one)}")
+        if one.kind == "local":
+            yield local
+            continue
+        if one.alike not in plans:
+            plans[one.alike] = _planned(one, choices, task)
+        yield _variant(one, plans[one.alike], choices, priced)
 
 
 class _Progress:
@@ -191,10 +204,7 @@ def _planned(one: _Wanted, choices: Choices, task: Task) -> Plan:
         tables=choices.tables, output=None, force=False, home=choices.home, stdin_format=None,
         naive=one.kind == "naive", dry_run=True, yes=True, retry_failures=False, quiet=True,
     )  # fmt: skip
-    made = processing.run(dry, config, settings, task)
-    if not isinstance(made, Plan):
-        raise TypeError("a dry run of paid models made no plan")
-    return made
+    return processing.planned(dry, config, settings, task)
 
 
 def _variant(one: _Wanted, plan: Plan, choices: Choices, priced: Mapping[str, str]) -> Variant:
@@ -211,10 +221,13 @@ def _variant(one: _Wanted, plan: Plan, choices: Choices, priced: Mapping[str, st
     )
 
 
-def _local(choices: Choices, config: Config, table: TableFacts) -> Variant:
+def _local(choices: Choices, config: Config, settings: tuple[Setting, ...], table: TableFacts) -> Variant:
     """Say what the local model takes: nothing is asked, and the machine's time is all that it costs."""
+    own = {one.name for one in settings if one.origin != "default"}
+    whose = "of your settings" if {"machine.usd_per_hour", "machine.local_reviews_per_s"} <= own else "chosen"
+    machine = config.machine
     usd = f"{table.n_texts * price_of_a_local_answer(config):f}"
-    seconds = table.n_texts / config.machine.local_reviews_per_s
+    seconds = table.n_texts / machine.local_reviews_per_s
     return Variant(
         kind="local",
         models=(),
@@ -223,7 +236,10 @@ def _local(choices: Choices, config: Config, table: TableFacts) -> Variant:
         prices=(),
         usd=UsdRange(low=usd, expected=usd, high=usd),
         seconds=Range(low=seconds, expected=seconds, high=seconds),
-        basis="[machine] of your settings: usd_per_hour and local_reviews_per_s on one core, reading and writing aside",
+        basis=(
+            f"{machine.local_reviews_per_s:,.0f} reviews/s on one core and ${machine.usd_per_hour} an hour, {whose}, "
+            "not measured here ([machine]); reading and writing aside"
+        ),
         plan=None,
     )
 
@@ -258,4 +274,4 @@ def _table_facts(choices: Choices, config: Config, task: Task, progress: _Progre
 def _no_country(country: str, known: list[str]) -> str:
     near = difflib.get_close_matches(country, known, n=1, cutoff=0.5)
     meant = f"; did you mean {near[0]}?" if near else ""
-    return f"--country {country}: no source says what its electricity emits{meant}; known are: {', '.join(known)}"
+    return f"--country {country}: name a country by its two letters{meant}; known are: {', '.join(known)}"

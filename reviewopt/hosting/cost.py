@@ -1,8 +1,8 @@
 """What a GPU costs, rented or bought: formulas over sourced figures. All money is `Decimal` USD. Pure.
 
-A rented hour is paid whether it is used or not, so its price is divided by the utilisation. What a bought GPU costs an
-hour is worked out per *useful* hour, which holds the utilisation already: dividing again would count it twice. The two
-have functions of their own, and only the rented one takes a utilisation.
+One model for all ways: what is paid comes in steps. Rented by the hour a step is an hour, rented by the month 730 of
+them, bought a month of hardware and site. A step manages so many reviews at the utilisation, and the utilisation is
+nowhere else: neither rent nor hardware is divided by it a second time.
 """
 
 from __future__ import annotations
@@ -14,100 +14,163 @@ from fractions import Fraction
 from typing import Final
 
 from reviewopt.hosting.facts import Assumptions, Gpu
+from reviewopt.hosting.figures import Bill, How, Way
+from reviewopt.pricelist import GpuPrice
 
 # As clouds count them: 8,760 hours a year over twelve.
 HOURS_A_MONTH: Final = 730
-_HOURS_A_YEAR: Final = 8_760
 _SECONDS_AN_HOUR: Final = 3_600
-_PLACES: Final = Decimal("1e-6")
+_CENTS: Final = Decimal("1e-6")
+# A review's energy is a millionth of a dollar: more places, for they are multiplied by many reviews.
+_PLACES: Final = Decimal("1e-15")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owned:
-    """What a useful hour of a bought GPU costs, in parts that add up, and what it costs a month when it stands still.
-
-    `idle_usd_a_month` is what is paid for it whatever it does: hardware and operations, no energy.
-    """
+    """What a bought GPU costs a month whatever it does, USD: hardware and its place. Energy is paid by the review."""
 
     hardware_usd: Decimal
-    energy_usd: Decimal
-    operations_usd: Decimal
-    idle_usd_a_month: Decimal
-
-    @property
-    def usd_a_useful_hour(self) -> Decimal:
-        """All parts together."""
-        return self.hardware_usd + self.energy_usd + self.operations_usd
+    site_usd: Decimal
 
 
-def rented_usd_a_thousand(usd_per_hour: Decimal, reviews_a_second: Decimal, utilisation: Decimal) -> Decimal:
-    """Return the USD per 1,000 reviews on a rented GPU that works `utilisation` (0 to 1) of the hours paid.
-
-    USD/h / 3,600 / (reviews/s) x 1,000 / utilisation.
-    """
-    return usd_per_hour / _SECONDS_AN_HOUR / reviews_a_second * 1000 / utilisation
-
-
-def owned_usd_a_thousand(owned: Owned, reviews_a_second: Decimal) -> Decimal:
-    """Return the USD per 1,000 reviews on a bought GPU: its useful hour knows already how often it is useful."""
-    return owned.usd_a_useful_hour / _SECONDS_AN_HOUR / reviews_a_second * 1000
-
-
-def owned(
-    capex_usd: Decimal, gpu: Gpu, assumptions: Assumptions, *, usd_per_kwh: Decimal, utilisation: Decimal
-) -> Owned:
-    """Work out what a bought GPU costs a useful hour.
-
-    capex x (1 - residual) x overhead / (years x 8,760 x utilisation) + kW x load x PUE x USD/kWh + operations, which
-    are paid in idle hours too. An idle GPU is taken to draw nothing.
-    """
-    given = {name: Decimal(getattr(assumptions, name).value) for name in assumptions.__struct_fields__}
-    a_year = capex_usd * (1 - given["residual_share"]) * given["server_overhead"] / given["years"]
-    operations = given["operations_usd_per_hour"]
-    return Owned(
-        hardware_usd=(a_year / (_HOURS_A_YEAR * utilisation)).quantize(_PLACES),
-        energy_usd=(_kilowatts(gpu, assumptions) * usd_per_kwh).quantize(_PLACES),
-        operations_usd=(operations / utilisation).quantize(_PLACES),
-        idle_usd_a_month=(a_year / 12 + operations * HOURS_A_MONTH).quantize(_PLACES),
+def rented(price: GpuPrice, how: How, reviews_a_second: Decimal, utilisation: Decimal) -> Way:
+    """Return the steps of an offer: whole hours, or whole months, of as many GPUs as are let together."""
+    hours = 1 if how == "hour" else HOURS_A_MONTH
+    usd = Decimal(price.usd_per_hour) * price.n_gpus_least * hours
+    return Way(
+        how=how,
+        gpu=price.gpu,
+        price=price,
+        n_gpus_a_step=price.n_gpus_least,
+        step_reviews=hours * manages_an_hour(price.n_gpus_least, reviews_a_second, utilisation),
+        step_usd=f"{usd.quantize(_CENTS):f}",
+        hardware_usd=None,
+        site_usd=None,
+        own_usd_a_review="0",
     )
 
 
+def bought(
+    gpu: Gpu, assumptions: Assumptions, reviews_a_second: Decimal, utilisation: Decimal, usd_per_kwh: Decimal
+) -> Way | None:
+    """Return the steps of buying: a month of as many GPUs as are sold together; None where its price has no source."""
+    if gpu.capex is None:
+        return None
+    n_gpus = gpu.capex.n_gpus_least
+    month = owned(gpu.capex.mean_usd, gpu, assumptions)
+    hardware, site = ((n_gpus * usd).quantize(_CENTS) for usd in (month.hardware_usd, month.site_usd))
+    energy = kwh_a_thousand(gpu, assumptions, reviews_a_second) / 1000 * usd_per_kwh
+    return Way(
+        how="bought",
+        gpu=gpu.name,
+        price=None,
+        n_gpus_a_step=n_gpus,
+        step_reviews=HOURS_A_MONTH * manages_an_hour(n_gpus, reviews_a_second, utilisation),
+        step_usd=f"{hardware + site:f}",
+        hardware_usd=f"{hardware:f}",
+        site_usd=f"{site:f}",
+        own_usd_a_review=f"{energy.quantize(_PLACES):f}",
+    )
+
+
+def owned(capex_usd: Decimal, gpu: Gpu, assumptions: Assumptions) -> Owned:
+    """Work out what a bought GPU costs a month.
+
+    capex x (1 - residual) x overhead / (years x 12), and kW x USD a kW and month for its place in somebody's rooms.
+    """
+    overhead, residual, years, site = (
+        Decimal(one.value)
+        for one in (
+            assumptions.server_overhead,
+            assumptions.residual_share,
+            assumptions.years,
+            assumptions.site_usd_per_kw_month,
+        )
+    )
+    return Owned(
+        hardware_usd=capex_usd * (1 - residual) * overhead / years / 12, site_usd=_kilowatts(gpu, assumptions) * site
+    )
+
+
+def bill(way: Way, n_reviews: int, gpu: Gpu | None = None) -> Bill:
+    """Return what so many reviews a month cost. `gpu` gives what is bought its range of prices.
+
+    The parts are rounded once each, to 1e-6 USD, and their sum is the whole.
+    """
+    n_steps = -(-n_reviews // way.step_reviews)
+    hours = n_steps if way.how == "hour" else n_steps * HOURS_A_MONTH
+    fixed = n_steps * Decimal(way.step_usd)
+    energy = (n_reviews * Decimal(way.own_usd_a_review)).quantize(_CENTS)
+    low, high = fixed + energy, fixed + energy
+    if gpu is not None and gpu.capex is not None and way.hardware_usd is not None:
+        hardware = n_steps * Decimal(way.hardware_usd)
+        low, high = (
+            (low + hardware * (Decimal(end) / gpu.capex.mean_usd - 1)).quantize(_CENTS)
+            for end in (gpu.capex.low_usd, gpu.capex.high_usd)
+        )
+    is_bought = way.how == "bought"
+    return Bill(
+        way=way,
+        n_steps=n_steps,
+        n_gpus=-(-hours // HOURS_A_MONTH) * way.n_gpus_a_step,
+        usd=f"{fixed + energy:f}",
+        low_usd=f"{low:f}",
+        high_usd=f"{high:f}",
+        hardware_usd=None if way.hardware_usd is None else f"{n_steps * Decimal(way.hardware_usd):f}",
+        energy_usd=f"{energy:f}" if is_bought else None,
+        site_usd=None if way.site_usd is None else f"{n_steps * Decimal(way.site_usd):f}",
+    )
+
+
+def pays_from(way: Way, api_usd_a_thousand: Decimal) -> int | None:
+    """Return the smallest number of reviews a month from which a way costs less than an API, at that and any larger.
+
+    Exact. With k steps paid already the next pays from more than (k + 1) steps / saved a review on; that lies within
+    the step, and so within every later one, from the first k on for which the step before covers what is left of one.
+
+    Returns:
+        None where it costs as much or more at any number.
+    """
+    saved = Fraction(api_usd_a_thousand) / 1000 - Fraction(way.own_usd_a_review)
+    step = Fraction(way.step_usd)
+    surplus = way.step_reviews * saved - step
+    if surplus <= 0:
+        return None
+    # The k-th step's first review, k x step_reviews + 1, has to pay for k + 1 steps.
+    k = max(0, math.floor((step - saved) / surplus) + 1)
+    return max(1, math.floor(k * step / saved) + 1)
+
+
+def used_hours_to_own(own: Owned, kwh_usd_an_hour: Decimal, usd_per_hour: Decimal) -> int | None:
+    """Return the hours a month from which buying costs less than renting by the hour; None: never in 730.
+
+    `kwh_usd_an_hour` is the energy of a paid hour.
+    """
+    saved = Fraction(usd_per_hour) - Fraction(kwh_usd_an_hour)
+    if saved <= 0:
+        return None
+    hours = math.floor(Fraction(own.hardware_usd + own.site_usd) / saved) + 1
+    return hours if hours <= HOURS_A_MONTH else None
+
+
 def kwh_a_thousand(gpu: Gpu, assumptions: Assumptions, reviews_a_second: Decimal) -> Decimal:
-    """Return the energy of 1,000 reviews, kWh, cooling and losses of the site (PUE) included."""
-    return _kilowatts(gpu, assumptions) / _SECONDS_AN_HOUR / reviews_a_second * 1000
+    """Return the energy of 1,000 reviews, kWh: of the GPU, its share of the server, and the site's losses (PUE)."""
+    return kwh_an_hour(gpu, assumptions) / _SECONDS_AN_HOUR / reviews_a_second * 1000
+
+
+def kwh_an_hour(gpu: Gpu, assumptions: Assumptions) -> Decimal:
+    """Return what an hour of work takes: kW x load x PUE."""
+    return _kilowatts(gpu, assumptions) * Decimal(assumptions.load.value) * Decimal(assumptions.pue.value)
 
 
 def _kilowatts(gpu: Gpu, assumptions: Assumptions) -> Decimal:
-    """Return what a working GPU and its share of the site take: board x load x PUE. The server's rest is left out."""
-    return Decimal(gpu.board_w) / 1000 * Decimal(assumptions.load.value) * Decimal(assumptions.pue.value)
+    """Return what a GPU and its share of the server take at most."""
+    return Decimal(gpu.board_w) / 1000 * Decimal(assumptions.server_power.value)
 
 
-def capacity_a_month(reviews_a_second: Decimal, utilisation: Decimal) -> int:
-    """Return the reviews that one GPU gets through in 730 hours at this utilisation."""
-    return int(reviews_a_second * utilisation * _SECONDS_AN_HOUR * HOURS_A_MONTH)
-
-
-def break_even(
-    api_usd: Decimal, fixed_usd_a_month: Decimal, *, own_usd: Decimal = Decimal(0), capacity: int | None
-) -> int | None:
-    """Return the smallest number of reviews a month from which a GPU costs less than an API.
-
-    The GPU costs `fixed_usd_a_month` and `own_usd` a review, the API `api_usd` a review. Exact: at one review less the
-    API costs as much or less.
-
-    Returns:
-        None where the API stays cheaper however many there are, or where that is more than the `capacity` of one GPU.
-    """
-    saved = Fraction(api_usd) - Fraction(own_usd)
-    if saved <= 0:
-        return None
-    n = math.floor(Fraction(fixed_usd_a_month) / saved) + 1
-    return None if capacity is not None and n > capacity else n
-
-
-def used_hours_to_own(owned_: Owned, usd_per_hour: Decimal) -> int | None:
-    """Return the useful hours a month from which buying costs less than renting by the hour; None: never in 730."""
-    return break_even(usd_per_hour, owned_.idle_usd_a_month, own_usd=owned_.energy_usd, capacity=HOURS_A_MONTH)
+def manages_an_hour(n_gpus: int, reviews_a_second: Decimal, utilisation: Decimal) -> int:
+    """Return the whole reviews that so many GPUs get through in an hour at the utilisation; one at least."""
+    return max(1, int(n_gpus * _SECONDS_AN_HOUR * reviews_a_second * utilisation))
 
 
 def saved_share(dear_usd: Decimal, cheap_usd: Decimal) -> float:

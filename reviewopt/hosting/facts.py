@@ -31,10 +31,11 @@ _Count = Annotated[int, Meta(ge=1)]
 
 
 class Capex(Frozen, frozen=True, kw_only=True):
-    """What one GPU is bought for, USD, from and to."""
+    """What one GPU is bought for, USD, from and to; `n_gpus_least` are sold together, on one board."""
 
     low_usd: _Usd
     high_usd: _Usd
+    n_gpus_least: _Count = 1
     note: str = ""
     source: _Source
     as_of: date
@@ -114,6 +115,37 @@ class Throughput(Frozen, frozen=True, kw_only=True):
     unverified: tuple[_Name, ...] = ()
 
 
+class Beside(Frozen, frozen=True, kw_only=True):
+    """Tokens written a second by a GPU and by the one beside it, in requests of so many tokens each."""
+
+    input_tokens: _Count
+    output_tokens: _Count
+    output_tokens_a_second: _Above
+    beside_tokens_a_second: _Above
+
+    @property
+    def input_share(self) -> float:
+        """How much of a request is read."""
+        return self.input_tokens / (self.input_tokens + self.output_tokens)
+
+
+class Relative(Frozen, frozen=True, kw_only=True):
+    """How fast a GPU is beside another, both with one model and one software, each in its best precision.
+
+    Newer figures of the other tell then about how fast this one is: software speeds up both.
+    """
+
+    gpu: _Name
+    beside: _Name
+    model: _Name
+    precision: Precision
+    software: _Name
+    measured: Annotated[tuple[Beside, ...], Meta(min_length=1)]
+    source: _Source
+    as_of: date
+    unverified: tuple[_Name, ...] = ()
+
+
 class Assumption(Frozen, frozen=True, kw_only=True):
     """A figure that the reckoning needs; `chosen`: no measurement stands behind it, the note says why this much."""
 
@@ -137,10 +169,11 @@ class Assumptions(Frozen, frozen=True, kw_only=True):
     kv_bytes_a_token_8b: Assumption
     kv_bytes_a_token_70b: Assumption
     server_overhead: Assumption
+    server_power: Assumption
     residual_share: Assumption
     years: Assumption
     load: Assumption
-    operations_usd_per_hour: Assumption
+    site_usd_per_kw_month: Assumption
     pue: Assumption
 
     def __post_init__(self) -> None:
@@ -148,8 +181,8 @@ class Assumptions(Frozen, frozen=True, kw_only=True):
         for name in ("usable_memory_share", "residual_share", "load"):
             if Decimal(getattr(self, name).value) > 1:
                 raise ValueError(f"{name} is a share of 0 to 1")
-        if Decimal(self.pue.value) < 1 or not Decimal(self.years.value):
-            raise ValueError("a PUE is from 1 on, and years are above 0")
+        if min(Decimal(self.pue.value), Decimal(self.server_power.value)) < 1 or not Decimal(self.years.value):
+            raise ValueError("a PUE and the power of a server are from 1 on, and years are above 0")
 
 
 class Electricity(Frozen, frozen=True, kw_only=True):
@@ -184,9 +217,10 @@ class Support(Frozen, frozen=True, kw_only=True):
 class Facts(Frozen, frozen=True, kw_only=True):
     """All that `configs/gpus.toml` holds."""
 
-    support: Support
+    support: Annotated[tuple[Support, ...], Meta(min_length=1)]
     gpus: Annotated[tuple[Gpu, ...], Meta(min_length=1)]
     throughputs: tuple[Throughput, ...]
+    relative: tuple[Relative, ...]
     assumptions: Assumptions
     electricity: dict[str, Electricity]
     grids: Grids
@@ -196,11 +230,13 @@ class Facts(Frozen, frozen=True, kw_only=True):
         names = [one.name for one in self.gpus]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"{min(twice)} stands there twice")
-        if unknown := {one.gpu for one in self.throughputs} - set(names):
+        told = {one.gpu for one in self.throughputs} | {name for one in self.relative for name in (one.gpu, one.beside)}
+        if unknown := told - set(names):
             raise ValueError(f"a throughput of {min(unknown)}, which is none of the GPUs")
-        for one in self.throughputs:
-            if self.gpu(one.gpu).runs[one.precision] != "compute" or one.precision not in self.gpu(one.gpu).peak:
-                raise ValueError(f"a throughput of {one.gpu} in {one.precision}, in which it does not compute")
+        computed = [(one.gpu, one.precision) for one in self.throughputs]
+        for gpu, precision in (*computed, *((one.gpu, one.precision) for one in self.relative)):
+            if self.gpu(gpu).runs[precision] != "compute" or precision not in self.gpu(gpu).peak:
+                raise ValueError(f"a throughput of {gpu} in {precision}, in which it does not compute")
 
     def gpu(self, name: str) -> Gpu:
         """Return the GPU of this name."""

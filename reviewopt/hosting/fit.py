@@ -1,20 +1,19 @@
-"""Whether a model fits a GPU, in which precision it would run there, and how fast at most. Pure.
+"""Whether a model fits a GPU, in which precision it would run there, and how fast. Pure.
 
-A throughput that the vendor published comes first. Where there is none the only honest figure is a bound: no chip reads
-more tokens a second than its peak over the work that a token takes.
+Only what the vendor published counts as a speed. Where there is nothing, all that is known is what no chip exceeds: its
+peak over the work that a token takes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from decimal import Decimal
 from typing import Final
 
-from reviewopt.hosting.facts import WEIGHT_BYTES, Assumptions, Facts, Gpu, Measured, Precision, Throughput
+from reviewopt.hosting.facts import WEIGHT_BYTES, Assumptions, Facts, Gpu, Measured, Precision, Relative, Throughput
 from reviewopt.hosting.figures import Basis, Speed, Workload
 
-# Without a published throughput: 8 bits where the chip computes in them, for they cost next to no accuracy; then 16;
-# then weights alone in fewer bits, which only saves memory.
+# Without a published throughput: 8 bits where the chip computes in them, as the published throughputs are; then 16;
+# then weights alone in fewer bits, which only saves memory. What fewer bits do to the labels nobody here has measured.
 _PREFERRED: Final[tuple[tuple[Precision, str], ...]] = (
     ("fp8", "compute"), ("int8", "compute"), ("fp16", "compute"), ("fp8", "weights"), ("int4", "compute"),
     ("int4", "weights"),
@@ -48,23 +47,23 @@ def best(gpu: Gpu, workload: Workload, facts: Facts) -> tuple[Precision, Speed |
     """Choose the precision: one with a published throughput, else the one that `_PREFERRED` names first.
 
     Returns:
-        The precision and how fast it is, None where nothing is known of that; None where the model does not fit.
+        The precision and how fast it is, None where nothing was published of that; None where the model does not fit.
     """
     able = [
-        (one, how) for one, how in _PREFERRED
+        one for one, how in _PREFERRED
         if gpu.runs[one] == how and fits(gpu, workload, one, facts.assumptions)
     ]  # fmt: skip
-    published = list(_published(gpu, workload, facts, [one for one, _ in able]))
-    if published:
-        nearest = min(published, key=lambda one: abs(one.model_b - workload.model_b))
-        return nearest.precision, _as_published(nearest, workload)
-    for precision, _ in able:
-        return precision, bound(gpu, precision, workload)
-    return None
+    if found := _nearest(gpu.name, workload, facts, able):
+        return found.precision, _as_published(found, workload)
+    for one in facts.relative:
+        beside = _nearest(one.beside, workload, facts, list(facts.gpu(one.beside).runs))
+        if one.gpu == gpu.name and one.precision in able and beside is not None:
+            return one.precision, _beside(one, _as_published(beside, workload), workload)
+    return (able[0], None) if able else None
 
 
-def bound(gpu: Gpu, precision: Precision, workload: Workload) -> Speed | None:
-    """Return how fast a GPU can be at most: its dense peak over 2 operations for each parameter and token.
+def most_reviews_a_second(gpu: Gpu, precision: Precision, workload: Workload) -> float | None:
+    """Return what no GPU exceeds: its dense peak over 2 operations for each parameter and token.
 
     A multiplication and an addition for each weight, in reading and in writing; attention comes on top, so that the
     truth is slower still. Kaplan et al., "Scaling laws for neural language models", 2020, section 2.1.
@@ -72,27 +71,18 @@ def bound(gpu: Gpu, precision: Precision, workload: Workload) -> Speed | None:
     arithmetic = gpu.arithmetic(precision)
     if arithmetic is None or arithmetic not in gpu.peak:
         return None
-    peak = Decimal(str(gpu.peak[arithmetic]))
-    tokens = peak * 1000 / (2 * Decimal(str(workload.model_b)))
-    formula = f"at most: {peak:f}e12 operations/s dense ({arithmetic}) / (2 x {workload.model_b:g}e9 parameters)"
-    return _speed("bound", tokens, workload, formula, gpu)
+    tokens = Decimal(str(gpu.peak[arithmetic])) * 1000 / (2 * Decimal(str(workload.model_b)))
+    return float(tokens / Decimal(str(workload.tokens)))
 
 
-def best_share(facts: Facts) -> float:
-    """Return the most of its dense peak that a published throughput reaches, 0 to 1."""
-    shares = []
-    for one in facts.throughputs:
-        peak = Decimal(str(facts.gpu(one.gpu).peak[one.precision]))
-        size = Decimal(str(one.model_b))
-        shares += [found.tokens_a_second * 2 * size / (peak * 1000) for found in one.measured]
-    return float(max(shares, default=Decimal(1)))
-
-
-def _published(gpu: Gpu, workload: Workload, facts: Facts, able: list[Precision]) -> Iterator[Throughput]:
-    for one in facts.throughputs:
-        ratio = workload.model_b / one.model_b
-        if one.gpu == gpu.name and one.precision in able and 1 / _MOST_SCALE <= ratio <= _MOST_SCALE:
-            yield one
+def _nearest(gpu: str, workload: Workload, facts: Facts, able: list[Precision]) -> Throughput | None:
+    """Return the published throughput of the model nearest in size, of half to double the size."""
+    published = [
+        one
+        for one in facts.throughputs
+        if one.gpu == gpu and one.precision in able and 1 / _MOST_SCALE <= workload.model_b / one.model_b <= _MOST_SCALE
+    ]
+    return min(published, key=lambda one: abs(one.model_b - workload.model_b), default=None)
 
 
 def _as_published(found: Throughput, workload: Workload) -> Speed:
@@ -111,7 +101,19 @@ def _as_published(found: Throughput, workload: Workload) -> Speed:
     return _speed("published" if is_same else "scaled", tokens, workload, formula, found)
 
 
-def _speed(basis: Basis, tokens: Decimal, workload: Workload, formula: str, of: Gpu | Throughput) -> Speed:
+def _beside(found: Relative, other: Speed, workload: Workload) -> Speed:
+    """Take the other GPU's speed times what the two were beside each other, in requests that read about as much."""
+    share = workload.input_tokens / workload.tokens
+    near = min(found.measured, key=lambda one: abs(one.input_share - share))
+    own, beside = (Decimal(str(one)) for one in (near.output_tokens_a_second, near.beside_tokens_a_second))
+    formula = (
+        f"{found.beside} ({other.formula}) x {own:,.0f} / {beside:,.0f}, {found.model}, {found.software}, requests of "
+        f"{near.input_tokens:,} + {near.output_tokens:,} tokens"
+    )
+    return _speed("relative", Decimal(str(other.tokens_a_second)) * own / beside, workload, formula, found)
+
+
+def _speed(basis: Basis, tokens: Decimal, workload: Workload, formula: str, of: Relative | Throughput) -> Speed:
     return Speed(
         basis=basis,
         tokens_a_second=float(tokens),
@@ -119,5 +121,5 @@ def _speed(basis: Basis, tokens: Decimal, workload: Workload, formula: str, of: 
         formula=formula,
         source=of.source,
         as_of=of.as_of,
-        unverified=bool(of.unverified),
+        unverified=of.unverified,
     )

@@ -1,15 +1,21 @@
-"""Puts it together: the GPUs for a workload, the one to take, from how many reviews it pays, a month of it. Pure."""
+"""Puts it together: the GPUs for a workload, the one to take, and from how many reviews each way of having one pays.
+
+Pure.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from typing import Final
 
-from reviewopt.hosting import choice, cost, fit
-from reviewopt.hosting.cost import HOURS_A_MONTH, Owned
-from reviewopt.hosting.facts import Facts, Gpu
-from reviewopt.hosting.figures import Api, BreakEven, GpuFigures, Hosting, Pays, Spot, Tco, Workload
+from reviewopt.hosting import choice, cost
+from reviewopt.hosting.facts import Facts
+from reviewopt.hosting.figures import Api, BreakEven, GpuFigures, Hosting, How, Pays, Spot, Way, Workload
 from reviewopt.pricelist import GpuPrice
+
+HOWS: Final[tuple[How, ...]] = ("hour", "month", "bought")
+_CENTS: Final = Decimal("1e-6")
 
 
 def weigh(workload: Workload, apis: Sequence[Api], facts: Facts, prices: Sequence[GpuPrice]) -> Hosting:
@@ -22,137 +28,119 @@ def weigh(workload: Workload, apis: Sequence[Api], facts: Facts, prices: Sequenc
         prices: of GPUs an hour.
     """
     gpus = tuple(choice.figures(gpu, workload, facts, prices) for gpu in facts.gpus)
-    made = choice.choose(gpus, workload, fit.best_share(facts))
-    pays = tuple(_break_even(one, gpus, workload, facts) for one in apis)
+    costs = [(one.name, _api_usd(one, workload.n_monthly)) for one in apis]
+    made = choice.choose(gpus, workload, min(costs, key=lambda one: one[1], default=None))
     taken = next((one for one in gpus if one.gpu == made.gpu), None)
-    if taken is None or taken.price is None:
-        return Hosting(workload=workload, gpus=gpus, choice=made, break_even=pays, tco=None, spot=None)
+    capex = None if taken is None or taken.bought is None else facts.gpu(taken.gpu).capex
     return Hosting(
         workload=workload,
         gpus=gpus,
         choice=made,
-        break_even=pays,
-        tco=_tco(facts.gpu(taken.gpu), taken, taken.price, workload, facts),
-        spot=_spot(taken.gpu, prices),
+        break_even=tuple(_break_even(one, gpus, workload, facts, prices) for one in apis),
+        capex=capex,
+        bought_from_hours=None if taken is None else _bought_from_hours(taken, workload, facts),
+        spot=None if taken is None or taken.price is None else _spot(taken.price, prices),
     )
 
 
-def _owned(gpu: Gpu, workload: Workload, facts: Facts, capex_usd: Decimal | None = None) -> Owned | None:
-    """Work out what owning costs; None where its price or the electricity's has no source."""
-    if gpu.capex is None or workload.usd_per_kwh is None:
-        return None
-    return cost.owned(
-        gpu.capex.mean_usd if capex_usd is None else capex_usd,
-        gpu,
-        facts.assumptions,
-        usd_per_kwh=Decimal(workload.usd_per_kwh),
-        utilisation=Decimal(str(workload.utilisation)),
-    )
+def _api_usd(api: Api, n_reviews: int) -> Decimal:
+    return (n_reviews * Decimal(api.usd_a_thousand) / 1000).quantize(_CENTS)
 
 
-def _break_even(api: Api, gpus: Sequence[GpuFigures], workload: Workload, facts: Facts) -> BreakEven:
-    """Find what pays first: among GPUs of known speed, or among all that can be taken where none is known."""
-    able = [one for one in gpus if not one.excluded and one.speed is not None]
-    able = [one for one in able if not one.is_at_least] or able
-    rented = [_rented(api, one) for one in able]
-    bought = [_bought(api, one, _owned(facts.gpu(one.gpu), workload, facts)) for one in able]
-    first = [min(filter(None, each), key=lambda one: one.from_reviews, default=None) for each in (rented, bought)]
+def _break_even(
+    api: Api, gpus: Sequence[GpuFigures], workload: Workload, facts: Facts, prices: Sequence[GpuPrice]
+) -> BreakEven:
+    usd = _api_usd(api, workload.n_monthly)
+    hour, month, bought = (_pays(api, how, gpus, workload, facts, prices) for how in HOWS)
+    cheaper = [
+        how
+        for how in HOWS
+        if any(bill is not None and Decimal(bill.usd) < usd for bill in (getattr(one, how) for one in gpus))
+    ]
     return BreakEven(
         api=api.name,
-        api_usd_a_thousand=f"{Decimal(api.usd_a_review) * 1000:.9f}",
-        rented=first[0],
-        bought=first[1],
-        pays_at_n_monthly=any(
-            one is not None and one.from_reviews <= workload.n_monthly <= one.capacity_a_month for one in first
-        ),
+        api_usd_a_thousand=api.usd_a_thousand,
+        usd=f"{usd:f}",
+        hour=hour,
+        month=month,
+        bought=bought,
+        pays=tuple(cheaper),
     )
 
 
-def _rented(api: Api, one: GpuFigures) -> Pays | None:
-    if one.price is None:
-        return None
-    month = Decimal(one.price.usd_per_hour) * HOURS_A_MONTH
-    return _pays(one, one.price.offer, month, Decimal(api.usd_a_review), Decimal(0))
+def _pays(
+    api: Api, how: How, gpus: Sequence[GpuFigures], workload: Workload, facts: Facts, prices: Sequence[GpuPrice]
+) -> Pays:
+    """Find the way that pays first; where none of those known does, say whether one that is not known could."""
+    usd = Decimal(api.usd_a_thousand)
+    found = [(n, way) for one in gpus for way in _ways(one, how, workload, prices) if (n := cost.pays_from(way, usd))]
+    if found:
+        n, way = min(found, key=lambda one: one[0])
+        return Pays(state="pays", from_reviews=n, way=way, why="")
+    whys = dict.fromkeys(_unknown(how, gpus, workload, facts, prices, usd))
+    return Pays(state="unknown" if whys else "never", from_reviews=None, way=None, why="; ".join(whys))
 
 
-def _bought(api: Api, one: GpuFigures, owned: Owned | None) -> Pays | None:
-    if owned is None or one.speed is None:
-        return None
-    energy = owned.energy_usd / 3600 / Decimal(str(one.speed.reviews_a_second))
-    return _pays(one, "bought", owned.idle_usd_a_month, Decimal(api.usd_a_review), energy)
+def _ways(one: GpuFigures, how: How, workload: Workload, prices: Sequence[GpuPrice]) -> Iterator[Way]:
+    """Go through the offers of a GPU of known speed, or what it is bought for."""
+    if how == "bought":
+        if one.bought is not None:
+            yield one.bought.way
+    elif one.speed is not None:
+        speed, utilisation = Decimal(str(one.speed.reviews_a_second)), workload.worked
+        for price in choice.within(choice.offers(one.gpu, prices, workload.urgency), workload):
+            yield cost.rented(price, how, speed, utilisation)
 
 
-def _pays(one: GpuFigures, offer: str, usd_a_month: Decimal, api_usd: Decimal, own_usd: Decimal) -> Pays | None:
-    if one.capacity_a_month is None:
+def _unknown(
+    how: How,
+    gpus: Sequence[GpuFigures],
+    workload: Workload,
+    facts: Facts,
+    prices: Sequence[GpuPrice],
+    usd_a_thousand: Decimal,
+) -> Iterator[str]:
+    """Say what would have to be known of those that could pay, at the peak of their chip or if they cost nothing."""
+    if how != "bought" and all(one.excluded for one in gpus):
+        yield "no GPU can be rented"
+    unmeasured: list[str] = []
+    for one in gpus:
+        if one.precision is None or one.most_reviews_a_second is None:
+            continue
+        most = Decimal(str(one.most_reviews_a_second if one.speed is None else one.speed.reviews_a_second))
+        if how == "bought":
+            kwh = cost.kwh_a_thousand(facts.gpu(one.gpu), facts.assumptions, most)
+            if one.bought is None and kwh * Decimal(workload.usd_per_kwh or 0) < usd_a_thousand:
+                if one.speed is None:
+                    unmeasured.append(one.gpu)
+                else:
+                    yield one.bought_missing
+        elif one.speed is None:
+            utilisation = workload.worked
+            could = choice.within(choice.offers(one.gpu, prices, workload.urgency), workload)
+            if any(cost.pays_from(cost.rented(price, how, most, utilisation), usd_a_thousand) for price in could):
+                unmeasured.append(one.gpu)
+    if unmeasured:
+        yield f"no throughput was published of {', '.join(unmeasured)}"
+
+
+def _bought_from_hours(taken: GpuFigures, workload: Workload, facts: Facts) -> int | None:
+    gpu = facts.gpu(taken.gpu)
+    if gpu.capex is None or taken.price is None or workload.usd_per_kwh is None:
         return None
-    n = cost.break_even(api_usd, usd_a_month, own_usd=own_usd, capacity=one.capacity_a_month)
-    if n is None:
-        return None
-    return Pays(
-        gpu=one.gpu,
-        offer=offer,
-        usd_a_month=f"{usd_a_month:.2f}",
-        from_reviews=n,
-        capacity_a_month=one.capacity_a_month,
-        is_at_most=one.is_at_least,
+    energy = cost.kwh_an_hour(gpu, facts.assumptions) * Decimal(workload.usd_per_kwh)
+    return cost.used_hours_to_own(
+        cost.owned(gpu.capex.mean_usd, gpu, facts.assumptions),
+        energy * workload.worked,
+        Decimal(taken.price.usd_per_hour),
     )
 
 
-def _tco(gpu: Gpu, taken: GpuFigures, price: GpuPrice, workload: Workload, facts: Facts) -> Tco:
-    """Work out a month of the GPU at the utilisation, rented and bought."""
-    hours = HOURS_A_MONTH * Decimal(str(workload.utilisation))
-    ends, owned = None, _owned(gpu, workload, facts)
-    if owned is not None and gpu.capex is not None:
-        ends = [_owned(gpu, workload, facts, Decimal(usd)) for usd in (gpu.capex.low_usd, gpu.capex.high_usd)]
-    low, high = (None, None) if ends is None else (_month(one, hours) for one in ends)
-    a_thousand = None
-    if owned is not None and taken.speed is not None and not taken.is_at_least:
-        a_thousand = cost.owned_usd_a_thousand(owned, Decimal(str(taken.speed.reviews_a_second)))
-    missing = "" if gpu.capex is not None else f"no source says what the {gpu.name} is bought for"
-    if workload.usd_per_kwh is None:
-        missing = f"no source says what electricity costs in {workload.country}: --electricity-usd gives yours"
-
-    def part(usd: Decimal | None) -> str | None:
-        return None if usd is None else f"{usd * hours:.6f}"
-
-    return Tco(
-        gpu=gpu.name,
-        useful_hours=float(hours),
-        rented_usd=f"{Decimal(price.usd_per_hour) * HOURS_A_MONTH:.6f}",
-        capex=gpu.capex,
-        bought_usd=_month(owned, hours),
-        bought_low_usd=low,
-        bought_high_usd=high,
-        hardware_usd=part(None if owned is None else owned.hardware_usd),
-        energy_usd=part(None if owned is None else owned.energy_usd),
-        operations_usd=part(None if owned is None else owned.operations_usd),
-        usd_a_useful_hour=None if owned is None else f"{owned.usd_a_useful_hour:f}",
-        bought_usd_a_thousand=None if a_thousand is None else f"{a_thousand:.9f}",
-        bought_from_hours=None if owned is None else cost.used_hours_to_own(owned, Decimal(price.usd_per_hour)),
-        missing=missing,
-    )
-
-
-def _month(owned: Owned | None, useful_hours: Decimal) -> str | None:
-    """Return a month of a bought GPU: the sum of its parts, each to six places."""
-    if owned is None:
+def _spot(taken: GpuPrice, prices: Sequence[GpuPrice]) -> Spot | None:
+    """Compare the cheapest spot price with the one that is reckoned with; None where it is one, or has no source."""
+    found = [one for one in prices if one.gpu == taken.gpu and one.kind == "spot"]
+    if taken.kind == "spot" or not found:
         return None
-    parts = (owned.hardware_usd, owned.energy_usd, owned.operations_usd)
-    return f"{sum((Decimal(f'{part * useful_hours:.6f}') for part in parts), Decimal(0)):f}"
-
-
-def _spot(gpu: str, prices: Sequence[GpuPrice]) -> Spot | None:
-    """Compare the cheapest spot price with the cheapest on demand; None where one of them has no source."""
-    found = {
-        kind: min(
-            (one for one in prices if one.gpu == gpu and one.kind == kind),
-            key=lambda one: Decimal(one.usd_per_hour),
-            default=None,
-        )
-        for kind in ("on-demand", "spot")
-    }
-    on_demand, spot = found["on-demand"], found["spot"]
-    if on_demand is None or spot is None:
-        return None
-    saved = cost.saved_share(Decimal(on_demand.usd_per_hour), Decimal(spot.usd_per_hour))
-    return Spot(gpu=gpu, on_demand=on_demand, spot=spot, saved_share=saved)
+    spot = min(found, key=lambda one: Decimal(one.usd_per_hour))
+    saved = cost.saved_share(Decimal(taken.usd_per_hour), Decimal(spot.usd_per_hour))
+    return Spot(gpu=taken.gpu, taken=taken, spot=spot, saved_share=saved)

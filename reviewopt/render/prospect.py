@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
 from rich.console import Console
 
+from reviewopt.hosting.figures import SourceLine
 from reviewopt.prospect import Prospect, Variant
 from reviewopt.render import hosting
-from reviewopt.render.hosting import count, print_lines, tight
+from reviewopt.render.fitting import count, is_narrow, n_of, print_lines, tight
 from reviewopt.render.parts import plain, table
 
-# What is named as the next command where it was planned.
-_NEXT: Final = ("ladder", "packs", "naive")
+_KINDS: Final = {"local": "local model alone", "naive": "one a request", "packs": "packs", "ladder": "ladder"}
+# What a source says of a thing.
+_SAYS: Final = {
+    "price": "price of",
+    "hour": "an hour of",
+    "throughput": "throughput of",
+    "chip": "peaks and memory of",
+    "precisions": "how vLLM runs",
+    "purchase": "purchase of",
+    "USD a kWh": "USD a kWh in",
+    "gCO2 a kWh": "gCO2 a kWh in",
+    "assumption": "",
+}
+_ASSUMED: Final = {
+    "server_power": "power of a server",
+    "site_usd_per_kw_month": "a place for a server",
+    "pue": "PUE, the mean of a survey of sites",
+}
 _LETTERS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -35,22 +52,24 @@ def _head(made: Prospect, letters: Mapping[str, str]) -> Iterator[str]:
     known = made.table
     complexity = "" if known.mean_complexity is None else f", mean complexity {known.mean_complexity:.2f} of 0 to 1"
     texts = "" if known.n_texts == known.n_rows else f", {known.n_texts:,} with a text"
-    yield f"{', '.join(made.tables)}: {known.n_rows:,} reviews{texts}{complexity}"
-    tags = {one.what: one.tag for one in made.sources if one.url is None}
-    price = {one.models[0]: tags.get(f"price of {one.prices[0]}", "") for one in made.variants if one.kind == "packs"}
+    yield f"{', '.join(made.tables)}: {n_of(known.n_rows, 'review')}{texts}{complexity}"
+    tags = {about.of: one.tag for one in made.sources for about in one.about if about.kind == "price"}
+    price = {one.models[0]: tags[one.prices[0]] for one in made.variants if one.kind == "packs"}
     named = ", ".join(f"{letters.get(name, name)} = {name} [{price[name]}]" for name in made.models)
     yield named + (" (an example: name yours with --models)" if made.is_example else "")
 
 
 def _show_variants(console: Console, variants: Iterable[Variant], letters: Mapping[str, str]) -> None:
-    shown = tight(console, table("labelled by", "asked", "requests", "tokens", "USD (from-to)", "time"))
+    more = () if is_narrow(console) else ("requests", "tokens")
+    shown = table("labelled by", "asked", *more, "USD (from-to)", "time")
     for one in variants:
         asked, requests, tokens = "0", "0", "0"
         if one.plan is not None:
             asked, requests = f"{one.plan.n_asked:,}", f"{one.plan.n_requests:,}"
             tokens = count(one.plan.input_tokens.expected + one.plan.output_tokens.expected)
-        shown.add_row(plain(_name(one, letters)), asked, requests, tokens, _range(one), _time(one.seconds.expected))
-    console.print(shown)
+        counts = (requests, tokens) if more else ()
+        shown.add_row(plain(_name(one, letters)), asked, *counts, _range(one), _time(one.seconds.expected))
+    console.print(tight(console, shown))
 
 
 def _name(one: Variant, letters: Mapping[str, str]) -> str:
@@ -77,20 +96,33 @@ def _notes(made: Prospect, letters: Mapping[str, str]) -> Iterator[str]:
     if "ladder" in kinds:
         rungs = [*(["the local model"] if "local" in kinds else []), *(letters.get(one, one) for one in made.models)]
         yield f"ladder: {', then '.join(rungs)}; what one is not sure of climbs, and the strategy says how sure is sure"
-    paid = [one for one in made.variants if one.plan is not None]
-    if paid:
-        yield f"{paid[-1].basis}; local: {made.variants[0].basis}" if "local" in kinds else paid[-1].basis
+    by_basis: dict[str, dict[str, None]] = {}
+    for one in made.variants:
+        by_basis.setdefault(one.basis, {})[_KINDS[one.kind]] = None
+    for basis, names in by_basis.items():
+        yield basis if len(by_basis) == 1 else f"{', '.join(names)}: {basis}"
+    yield from made.notes
 
 
 def _sources(made: Prospect) -> Iterator[str]:
     yield ""
     for one in made.sources:
-        day = "" if one.as_of is None else f", read {one.as_of}"
+        day = "" if one.as_of is None else f", as of {one.as_of}"
         doubt = f" (unverified: {one.unverified})" if one.unverified else ""
-        yield f"[{one.tag}] {one.what}{day}{doubt}{'' if one.url is None else f': {one.url}'}"
-    paid = sorted((one for one in made.variants if one.plan is not None), key=lambda one: _NEXT.index(one.kind))
-    if paid:
-        yield f"next: {paid[0].command} --dry-run"
+        yield f"[{one.tag}] {_about(one)}{day}{doubt}{'' if one.url is None else f': {one.url}'}"
+    if made.next_command is not None:
+        yield f"next: {made.next_command}"
+
+
+def _about(line: SourceLine) -> str:
+    kinds: dict[str, list[str]] = {}
+    for one in line.about:
+        kinds.setdefault(one.kind, []).append(_ASSUMED.get(one.of, one.of))
+    return "; ".join(f"{_SAYS[kind]} {_listed(of)}".strip() for kind, of in kinds.items())
+
+
+def _listed(of: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(of[:-1]), of[-1])))
 
 
 def _time(seconds: float) -> str:

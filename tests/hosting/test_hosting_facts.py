@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,6 +33,19 @@ def test_every_priced_gpu_is_known_and_every_known_gpu_has_a_price() -> None:
     assert {one.gpu for one in pricelist.read().gpus} == {one.name for one in facts.read().gpus}
 
 
+def test_what_is_let_only_by_several_says_by_how_many() -> None:
+    for one in pricelist.read().gpus:
+        named = re.search(r"\bof (\d+)\b|\b(\d+) GPUs", one.offer)
+        assert one.n_gpus_least == (int(named[1] or named[2]) if named else 1), one.offer
+
+
+def test_sources_are_pages_or_files_and_no_whole_repositories() -> None:
+    known = facts.read()
+    sources = [one.source for one in pricelist.read().gpus] + [one.source for one in known.gpus]
+    sources += [one.source for one in known.throughputs] + [one.source for one in known.relative]
+    assert not [one for one in sources if re.fullmatch(r"https://github\.com/[^/]+/[^/]+/?", one)]
+
+
 def test_peaks_are_dense_so_that_halving_the_bits_at_most_doubles_them() -> None:
     for gpu in facts.read().gpus:
         for wide, narrow in (("fp16", "int8"), ("fp16", "fp8"), ("int8", "int4")):
@@ -56,6 +70,17 @@ def test_nothing_is_published_for_a_t4() -> None:
     assert all(one.gpu != "T4" for one in facts.read().throughputs)
 
 
+def test_what_the_packaged_facts_compare_has_one_software() -> None:
+    # Figures of 2023 stand beside newer ones only as a share of a GPU of the same table.
+    assert {one.software.split(",")[0] for one in facts.read().throughputs} == {"TensorRT-LLM 1.0"}
+    assert [(one.gpu, one.beside) for one in facts.read().relative] == [("A100 80GB", "H100")]
+
+
+def test_rough_estimates_of_what_a_gpu_is_bought_for_are_left_out() -> None:
+    assert {one.name for one in facts.read().gpus if one.capex is not None} == {"A100 80GB", "H100"}
+    assert all(one.capex is None or one.capex.n_gpus_least == 4 for one in facts.read().gpus)
+
+
 def test_labelling_is_priced_by_all_tokens_not_by_those_written() -> None:
     h100 = next(one for one in facts.read().throughputs if one.gpu == "H100")
     long = next(one for one in h100.measured if one.input_tokens == 2048)
@@ -72,6 +97,7 @@ Change = Callable[[Path], Path]
 @pytest.mark.parametrize(("before", "after", "says"), [
     ('name = "L4"', 'name = "T4"', "twice"),
     ('gpu = "H200"', 'gpu = "H2000"', "H2000"),
+    ('beside = "H100"', 'beside = "H1000"', "H1000"),
     ('fp8 = "weights", int4', 'int4', "says nothing of fp8"),
     ('precision = "fp16"', 'precision = "fp8"', "does not compute"),
     ('source = "https://www.nvidia.com', 'source = "www.nvidia.com', "source"),
@@ -79,6 +105,7 @@ Change = Callable[[Path], Path]
     ('value = "1.54"', 'value = "0.9"', "PUE"),
     ('value = "0.9"', 'value = "9"', "usable_memory_share"),
     ("chosen = true", "", "source"),
+    ('value = "1.82"', 'value = "0.9"', "power of a server"),
     ("board_w = 70", "board_w = 70\nwatts = 70", "watts"),
 ])  # fmt: skip
 def test_damaged_facts_are_refused_with_what_is_wrong(tmp_path: Path, before: str, after: str, says: str) -> None:
