@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from reviewopt import services
 from reviewopt.data import Question, Usage
 from reviewopt.models.protocol import Limits, Model
 from reviewopt.prices import Price
@@ -92,7 +93,7 @@ def measured(
 
 def n_units(n_characters: I64, limits: Limits) -> I64:
     """Return what texts of so many characters are billed, in the units of a model that bills these, int64 (n,)."""
-    return np.maximum(-(-n_characters // limits.billed_characters), limits.least_units)
+    return services.units(n_characters, unit=limits.billed_characters, least=limits.least_units)
 
 
 def text_room(model: Model) -> int:

@@ -28,6 +28,9 @@ from reviewopt.errors import InputError
 from reviewopt.record import SCHEMA_VERSION, Failure, Machine, Run
 
 DEFAULT_HOME: Final = ".reviewopt"
+# Folders of a home: runs, and those in which a rival was asked, which are no run of the user's.
+RUNS: Final = "runs"
+RIVALS: Final = "rivals"
 FAILURES: Final = "failures.jsonl"
 CERTIFICATE: Final = "certificate.json"
 _RUN_ID: Final = re.compile(r"\d{8}-\d{6}-\d{6}")
@@ -39,17 +42,17 @@ class Home:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def new_run(self) -> Recorder:
-        """Make the folder of a new run and take its lock.
+    def new_run(self, place: str = RUNS) -> Recorder:
+        """Make the folder of a new run and take its lock; runs of rivals have a place of their own.
 
         Raises:
             InputError: the folder cannot be made.
         """
         try:
-            for folder in (self.path, self.path / "runs"):
+            for folder in (self.path, self.path / place):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             while True:
-                folder = self.path / "runs" / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+                folder = self.path / place / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
                 with suppress(FileExistsError):  # another run began in the same microsecond
                     folder.mkdir(mode=0o700)
                     return Recorder(folder)
@@ -60,9 +63,12 @@ class Home:
 
     def run_ids(self) -> list[str]:
         """Return the runs of this home, oldest first."""
-        return sorted(
-            path.parent.name for path in self.path.glob("runs/*/run.json") if _RUN_ID.fullmatch(path.parent.name)
-        )
+        return [path.parent.name for path in self.records() if path.parent.parent.name == RUNS]
+
+    def records(self) -> list[Path]:
+        """Return every record of this home, those of rivals too, oldest first."""
+        every = (path for place in (RUNS, RIVALS) for path in self.path.glob(f"{place}/*/run.json"))
+        return sorted((one for one in every if _RUN_ID.fullmatch(one.parent.name)), key=lambda one: one.parent.name)
 
     def find(self, name: str | None) -> Path:
         """Return the record of a run: its ID, a folder or file, or the latest run for None.
@@ -74,9 +80,10 @@ class Home:
             ids = self.run_ids()
             if not ids:
                 raise InputError(f"there is no run in {self.path}; make one: reviewopt process TABLE")
-            return self.path / "runs" / ids[-1] / "run.json"
+            return self.path / RUNS / ids[-1] / "run.json"
         if _RUN_ID.fullmatch(name):
-            path = self.path / "runs" / name / "run.json"
+            there = (one for one in self.records() if one.parent.name == name)
+            path = next(there, self.path / RUNS / name / "run.json")
         else:
             path = Path(name) / "run.json" if Path(name).is_dir() else Path(name)
         if not path.is_file():
@@ -171,6 +178,11 @@ class Recorder:
     def close(self) -> None:
         """Give up the lock."""
         os.close(self._lock)
+
+
+def is_run_id(name: str) -> bool:
+    """Say whether a folder of this name is a run's."""
+    return _RUN_ID.fullmatch(name) is not None
 
 
 def is_alive(record: Path) -> bool:

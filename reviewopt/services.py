@@ -23,6 +23,7 @@ from reviewopt.pricelist import ServicePrice
 I64 = npt.NDArray[np.int64]
 
 _USUAL: Final = "sentiment"
+_SECONDS_A_DAY: Final = 86_400
 _BLANK: Final = r"^\s*$"
 
 
@@ -118,8 +119,13 @@ def n_units(service: ServicePrice, sizes: Sizes) -> int:
     """
     if service.measured_in != "characters":
         raise UsageError(f"{service.key} is billed by the {service.measured_in[:-1]} and not by length: give its units")
-    units = np.maximum(-(-sizes.chars // service.unit), service.minimum_units)
-    return int((units * sizes.counts).sum())
+    billed = units(sizes.chars, unit=service.unit, least=service.minimum_units)
+    return int((billed * sizes.counts).sum())
+
+
+def units(chars: I64, *, unit: int, least: int) -> I64:
+    """Return the units of documents of so many code points, int64 (n,): rounded up one by one, at least `least`."""
+    return np.maximum(-(-chars // unit), least)
 
 
 def bill(service: ServicePrice, n_units: int) -> Bill:
@@ -139,8 +145,12 @@ def bill(service: ServicePrice, n_units: int) -> Bill:
 
 
 def seconds(service: ServicePrice, n_docs: int) -> float | None:
-    """Return how long so many documents take at least at the documented limit; None where no limit is documented."""
-    return None if service.docs_a_second is None else float(n_docs / Decimal(service.docs_a_second))
+    """Return how long so many documents take at least at the documented limits; None where none is documented."""
+    if service.docs_a_second is None:
+        return None
+    whole_days = 0 if service.docs_a_day is None else max(0, n_docs - 1) // service.docs_a_day
+    rest = n_docs - whole_days * (service.docs_a_day or 0)
+    return float(whole_days * _SECONDS_A_DAY + rest / Decimal(service.docs_a_second))
 
 
 def _parts(service: ServicePrice, n_units: int) -> tuple[Part, ...]:

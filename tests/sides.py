@@ -11,7 +11,7 @@ from reviewopt import pricelist, services
 from reviewopt.accuracy import Estimate
 from reviewopt.benchmark.own import Measured
 from reviewopt.benchmark.record import Live, Own, Proven, Reviews
-from reviewopt.benchmark.rivals import Billed, month_of, of_service, per_1000
+from reviewopt.benchmark.rivals import Billed, of_service, per_1000
 from reviewopt.benchmark.spec import Spec
 from reviewopt.benchmark.volume import Flat
 from reviewopt.paired import of_counts
@@ -45,10 +45,10 @@ def billed(name: str = "aws", monthly: int = 50_000) -> Billed:
     return of_service(Spec(name=name, form="service", service=listed), listed, SIZES, monthly)
 
 
-def asked(rival: Billed, own: Measured, *, only_ours: int, only_theirs: int, n_mixed: int = 0) -> Billed:
-    """The rival once it was really asked about 500 reviews, of which so many only one side had right."""
-    n, both = 500, 400 - max(only_ours, only_theirs)
-    paired = of_counts(n, both + 60, n, both + only_ours, both + only_theirs, both)
+def asked(rival: Billed, own: Measured, *, only_ours: int, only_theirs: int, n_mixed: int = 0, n: int = 500) -> Billed:
+    """The rival once it was really asked about n reviews, of which so many only one side had right."""
+    both = n * 4 // 5 - max(only_ours, only_theirs)
+    paired = of_counts(n, both, n, both + only_ours, both + only_theirs, both)
     live = Live(
         run_id="20261122-120000-000000", n_sampled=n, n_answered=n, n_mixed=n_mixed, seconds=3.0, spent_usd="0.25",
         is_simulated=False, paired={own.own.name: {"dropped": paired, "neutral": paired}},
@@ -65,14 +65,11 @@ def measured(usd: str = "0.05", *, monthly: int = 50_000, proven: Proven | None 
         run_id="20261122-110000-000000",
         what="local model > cheap",
         usd=usd,
-        models_usd=usd,
-        reused_usd="0",
-        machine_usd="0",
         parts={"cheap": usd},
-        n_reused=0,
+        not_comparable=None,
         labels_of_people=0,
         usd_per_1000=per_1000(amount, 10_000),
-        monthly=month_of(curve, monthly),
+        monthly=curve.monthly(monthly),
         seconds=12.0,
         reviews_per_s=833.0,
         accuracy=Estimate(value=0.885, low=0.878, high=0.891),

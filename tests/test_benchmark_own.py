@@ -6,6 +6,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from fakes import PAID, make_job
 from test_asking import APART, label_of, table_of, text_of
@@ -32,27 +33,39 @@ def test_a_first_run_costs_what_it_paid_and_the_machine(tmp_path: Path) -> None:
     run = labelled(tmp_path, Scripted(label_of, name="gpt"))
     own = benchmark.of_run(run, name="reviewopt", monthly=4_000).own
     assert run.asked is not None
-    assert Decimal(own.models_usd) == Decimal(run.asked.spent_usd) > 0
-    assert Decimal(own.usd) == Decimal(own.models_usd) + Decimal(own.machine_usd)
-    assert sum(map(Decimal, own.parts.values())) == Decimal(own.usd)
+    assert own.parts == {"this machine": run.cost.machine_usd, run.model.name: run.asked.spent_usd}
+    assert Decimal(own.usd) == sum(map(Decimal, own.parts.values()))
+    assert own.monthly is not None
     assert Decimal(own.monthly.usd) == pytest.approx(Decimal(own.usd) * 100)
-    assert own.what == run.model.name
-    assert own.n_reused == 0
+    assert (own.what, own.not_comparable) == (run.model.name, None)
     assert [line.partition(":")[0] for line in own.remarks] == ["simulated"]
 
 
-def test_answers_of_earlier_runs_are_no_saving_they_count_as_a_first_run_would_pay(tmp_path: Path) -> None:
-    first = labelled(tmp_path, Scripted(label_of, name="gpt"))
-    again = labelled(tmp_path, Scripted(label_of, name="gpt"))
-    paid = Decimal(benchmark.of_run(first, name="reviewopt", monthly=1).own.usd)
-    own = benchmark.of_run(again, name="reviewopt", monthly=1).own
-    assert Decimal(own.models_usd) == 0
-    assert own.n_reused == 40
-    assert Decimal(own.usd) >= paid - Decimal(own.machine_usd), "one by one costs no less than in packs"
-    assert "40 answers came from the archive: counted with what they would cost at most in a first run" in own.remarks
-    bought = benchmark.of_run(again, name="reviewopt", monthly=1, bought_usd=Decimal("0.001")).own
-    assert Decimal(bought.reused_usd) == Decimal("0.001"), "what the run that bought them cost bounds it"
-    assert sum(map(Decimal, bought.parts.values())) == Decimal(bought.usd)
+def test_answers_that_earlier_runs_paid_for_are_no_saving(tmp_path: Path) -> None:
+    labelled(tmp_path, Scripted(label_of, name="gpt"))
+    again = benchmark.of_run(labelled(tmp_path, Scripted(label_of, name="gpt")), name="reviewopt", monthly=1)
+    assert again.own.not_comparable == "40 answers were paid for by earlier runs"
+    assert again.own.monthly is None
+    assert again.curve.monthly(10_000_000) is None, "and it has no price at other volumes"
+
+
+def test_reviews_without_an_answer_and_a_machine_without_a_price_cannot_be_compared(tmp_path: Path) -> None:
+    run = labelled(tmp_path, Scripted(label_of, name="gpt"))
+    failed = msgspec.structs.replace(run, n_by_source={**run.n_by_source, "failed": 3})
+    assert benchmark.of_run(failed, name="reviewopt", monthly=1).own.not_comparable == "3 reviews stayed unanswered"
+    cost = msgspec.structs.replace(run.cost, machine_usd="0.000000000000")
+    free = msgspec.structs.replace(run, cost=cost, asked=None)
+    assert "the machine has no price" in (benchmark.of_run(free, name="reviewopt", monthly=1).own.not_comparable or "")
+
+
+def test_labels_of_people_count_with_their_price_or_forbid_the_comparison(tmp_path: Path) -> None:
+    run = msgspec.structs.replace(labelled(tmp_path, Scripted(label_of, name="gpt")), n_given=5)
+    free = benchmark.of_run(run, name="reviewopt", monthly=1).own
+    assert free.not_comparable == "5 labels are people's, and what one costs is not known (--label-usd)"
+    paid = benchmark.of_run(run, name="reviewopt", monthly=1, label_usd=Decimal("0.1")).own
+    assert paid.not_comparable is None
+    assert Decimal(paid.parts["labels of people"]) == Decimal("0.5")
+    assert Decimal(paid.usd) == Decimal(free.usd) + Decimal("0.5")
 
 
 def test_the_parts_of_a_ladder_name_every_rung_and_add_up(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from reviewopt.benchmark.spec import Spec
 from reviewopt.record import Plan, Range, Run, UsdRange
 from reviewopt.services import Sizes
 
+LABELS = ("negative", "neutral", "positive")
 CLOUD = Spec(name="cloud", form="service", service=service())
 
 
@@ -101,7 +102,7 @@ def test_mixed_is_left_out_under_one_policy_and_neutral_under_the_other(run: Run
     theirs = strings("mixed", "mixed", "positive", None, "negative")
     truth = strings("neutral", "positive", "positive", "positive", None)
     ours = strings("neutral", "positive", "negative", "positive", "negative")
-    said = live(run, ours={"reviewopt": ours}, theirs=theirs, truth=truth)
+    said = live(run, labels=LABELS, ours={"reviewopt": ours}, theirs=theirs, truth=truth)
     assert (said.n_sampled, said.n_answered, said.n_mixed) == (5, 4, 2)
     dropped, neutral = said.paired["reviewopt"]["dropped"], said.paired["reviewopt"]["neutral"]
     assert (dropped.n, dropped.n_labelled, dropped.accuracy_b.value) == (2, 1, 1.0)
@@ -110,10 +111,18 @@ def test_mixed_is_left_out_under_one_policy_and_neutral_under_the_other(run: Run
     assert (neutral.n_only_a_right, neutral.n_only_b_right) == (1, 1)
 
 
+def test_an_answer_that_is_no_label_of_the_task_is_dropped_or_wrong_and_never_an_answer_of_ours(run: Run) -> None:
+    theirs, truth = strings("neutral", "mixed", "positive"), strings("positive", "positive", "positive")
+    said = live(run, labels=("negative", "positive"), ours={"reviewopt": truth}, theirs=theirs, truth=truth)
+    dropped, neutral = said.paired["reviewopt"]["dropped"], said.paired["reviewopt"]["neutral"]
+    assert (dropped.n, dropped.accuracy_b.value) == (1, 1.0)
+    assert (neutral.n, neutral.n_only_a_right) == (3, 2)
+
+
 def test_every_run_of_ours_is_compared_with_the_same_answers(run: Run) -> None:
     theirs = strings("positive", "negative")
     sides = {"reviewopt": theirs, "reviewopt certified": strings("positive", "positive")}
-    said = live(run, ours=sides, theirs=theirs, truth=None)
+    said = live(run, labels=LABELS, ours=sides, theirs=theirs, truth=None)
     assert {name: one["neutral"].n_agree for name, one in said.paired.items()} == {
         "reviewopt": 2,
         "reviewopt certified": 1,
@@ -125,11 +134,11 @@ def test_every_run_of_ours_is_compared_with_the_same_answers(run: Run) -> None:
 def test_the_accuracy_of_a_rival_is_that_of_the_sample_and_its_bill_stays(run: Run) -> None:
     rival = billed("aws")
     theirs, truth = strings("mixed", "negative"), strings("neutral", "positive")
-    asked = with_live(rival, live(run, ours={"reviewopt": theirs}, theirs=theirs, truth=truth))
+    asked = with_live(rival, live(run, labels=LABELS, ours={"reviewopt": theirs}, theirs=theirs, truth=truth))
     assert asked.rival.accuracy is not None
     assert asked.rival.accuracy.value == 0.5  # "mixed" counts as neutral
     assert msgspec.structs.replace(asked.rival, accuracy=None, live=None) == rival.rival
-    unknown = with_live(rival, live(run, ours={"reviewopt": theirs}, theirs=theirs, truth=None))
+    unknown = with_live(rival, live(run, labels=LABELS, ours={"reviewopt": theirs}, theirs=theirs, truth=None))
     assert unknown.rival.accuracy is None
     assert unknown.curve == rival.curve
 

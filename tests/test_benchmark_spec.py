@@ -7,7 +7,7 @@ import pytest
 from reviewopt import pricelist
 from reviewopt.benchmark.spec import Spec, parse
 from reviewopt.errors import UsageError
-from reviewopt.settings import ModelSettings
+from reviewopt.settings import ModelSettings, OwnPrice
 
 URL = "https://models.example/v1"
 STRONG = ModelSettings(model="strong-1", base_url=URL, price="openai:gpt-4o")
@@ -31,14 +31,13 @@ def test_a_model_of_the_users_is_asked_with_its_own_settings_whatever_it_is_call
     [own] = read("aws", aws=STRONG)
     assert (own.form, own.service) == ("packs", None)
     [naive] = read("naive:strong")
-    assert naive.settings == STRONG
+    assert (naive.model, naive.settings) == ("strong", None), "the same model: what it answered once is not asked again"
     assert naive.what == "strong, one request a row"
 
 
 @pytest.mark.parametrize(
     ("form", "kind", "processing", "words"),
     [
-        ("naive", "chat", "standard", "one request a row"),
         ("decisions", "decisions", "standard", "typed decisions in packs, copies asked once"),
         ("batch", "chat", "batch", "one request a row, batch price"),
         ("flex", "chat", "flex", "one request a row, flex price"),
@@ -51,6 +50,24 @@ def test_a_model_is_asked_in_the_form_before_its_name(form: str, kind: str, proc
     assert (settings.kind, settings.processing) == (kind, processing)
     assert (settings.model, settings.base_url, settings.api_key_env) == ("gpt-5-nano", URL, "OPENAI_API_KEY")
     assert spec.what == f"openai:gpt-5-nano, {words}"
+
+
+def test_a_decision_model_of_the_price_list_can_be_priced() -> None:
+    [spec] = read("decisions:typesafe:jev")
+    assert spec.settings is not None
+    assert (spec.settings.kind, spec.settings.model, spec.settings.price) == ("decisions", "jev", "typesafe:jev")
+
+
+def test_one_rival_written_in_two_ways_is_named_twice() -> None:
+    with pytest.raises(UsageError, match="aws:sentiment is named twice"):
+        read("aws,aws:sentiment")
+    assert len(read("openai:gpt-4o,naive:openai:gpt-4o")) == 2
+
+
+def test_the_own_price_of_a_model_is_not_taken_for_that_of_a_batch() -> None:
+    priced = ModelSettings(model="p", base_url=URL, price=OwnPrice(input_usd=1, output_usd=2))
+    with pytest.raises(UsageError, match="its standard one, and what it costs as batch is not known"):
+        read("batch:priced", priced=priced)
 
 
 def test_a_models_own_name_may_hold_colons() -> None:

@@ -23,15 +23,15 @@ def test_nobody_wins_where_the_rival_was_not_asked() -> None:
     assert {(one.cost, one.time, one.accuracy) for one in made.verdicts} == {("cheaper", "faster", "not known")}
     [line] = made.summary
     assert line == (
-        "reviewopt costs less than aws (99.00 %) and azure (99.50 %), at every monthly volume; nobody wins, as their "
-        "accuracy is not measured (--live asks them about a sample)"
+        "reviewopt costs less at list price than aws (99.0 %) and azure (99.5 %), at every monthly volume; nobody "
+        "wins, as their accuracy is not measured (--live asks them about a sample)"
     )
 
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "outcome", "told"),
     [
-        (60, 20, "wins", "reviewopt wins against aws on cost (99.00 % less, at every monthly volume), time and"),
+        (60, 20, "wins", "wins against aws on cost (99.0 % less at list price, at every monthly volume), time and"),
         (20, 60, "loses", "and time; aws wins against reviewopt on accuracy (p = 8.6e-06, exact McNemar)"),
         (30, 28, "no difference shown", "and time; no difference in accuracy is shown (p = 0.9, exact McNemar)"),
     ],
@@ -85,14 +85,60 @@ def test_a_free_tier_is_shown_apart_and_nothing_is_compared_with_it() -> None:
     assert Decimal(saving.rival_usd) == 10
 
 
-def test_certified_runs_are_told_before_the_plain_one_and_labels_of_people_are_no_saving() -> None:
-    certified = measured("0.08", proven=PROVEN, labels_of_people=2_400)
-    made = benchmark.make(REVIEWS, [measured(), certified], [billed("aws")])
+def test_certified_runs_are_told_before_the_plain_one_whose_verdict_is_the_last_line() -> None:
+    made = benchmark.make(REVIEWS, [measured(), measured("0.08", proven=PROVEN)], [billed("aws")])
     first, last = made.summary
-    assert first.startswith("reviewopt certified (without a price for 2,400 labels of people) costs less than aws")
-    assert "from 10,000 reviews a month on" in first
-    assert last.startswith("reviewopt costs less than aws")
-    assert "2,400 labels of ours are people's, not priced" in made.savings[1].basis
+    assert first.startswith(
+        "reviewopt certified costs less at list price than aws (98.4 %), from 10,000 reviews a month"
+    )
+    assert last.startswith("reviewopt costs less at list price than aws")
+
+
+def test_a_run_whose_cost_is_not_that_of_a_first_one_saves_nothing_and_is_ahead_of_nobody() -> None:
+    own = measured("0.01", not_comparable="40 answers were paid for by earlier runs")
+    made = compared(own, asked(billed("aws"), own, only_ours=60, only_theirs=20))
+    [saving], [verdict] = made.savings, made.verdicts
+    assert (saving.share, saving.reason) == (None, "40 answers were paid for by earlier runs")
+    assert (verdict.cost, verdict.time, verdict.turns_at) == ("not known", "not known", None)
+    assert made.summary == ("reviewopt is not compared with aws; 40 answers were paid for by earlier runs",)
+
+
+def test_a_time_is_judged_against_a_documented_limit_and_never_against_a_guess() -> None:
+    own = measured()
+    guessed = Billed(rival=msgspec.structs.replace(billed("aws").rival, kind="model"), curve=billed("aws").curve)
+    assert compared(own, billed("aws")).verdicts[0].time == "faster"
+    assert compared(own, guessed).verdicts[0].time == "not known"
+
+
+def test_too_small_a_sample_leaves_the_accuracy_unknown() -> None:
+    own = measured()
+    rival = asked(billed("aws"), own, only_ours=3, only_theirs=1, n=99)
+    verdict = compared(own, rival).verdicts[0]
+    assert (verdict.cost, verdict.accuracy) == ("cheaper", "not known")
+    assert verdict.why == "99 labelled reviews that both answered are too few (100 at least)"
+    assert compared(own, asked(billed("aws"), own, only_ours=3, only_theirs=1, n=100)).verdicts[0].cost == "wins"
+
+
+def test_nobody_is_more_accurate_where_that_hangs_on_what_mixed_counts_as() -> None:
+    own = measured()
+    rival = asked(billed("aws"), own, only_ours=60, only_theirs=20).rival
+    even = asked(billed("aws"), own, only_ours=30, only_theirs=28).rival
+    assert rival.live is not None
+    assert even.live is not None
+    both = {"dropped": even.live.paired["reviewopt"]["dropped"], "neutral": rival.live.paired["reviewopt"]["neutral"]}
+    live = msgspec.structs.replace(rival.live, paired={"reviewopt": both})
+    made = compared(own, Billed(rival=msgspec.structs.replace(rival, live=live), curve=billed("aws").curve))
+    assert made.verdicts[0].accuracy == "no difference shown"
+    assert made.verdicts[0].why == "p = 0.9 or 8.6e-06, by what mixed counts as"
+
+
+def test_whoever_is_simulated_is_called_so() -> None:
+    own = measured(is_simulated=True)
+    rival = asked(billed("aws"), own, only_ours=60, only_theirs=20).rival
+    assert rival.live is not None
+    live = msgspec.structs.replace(rival.live, is_simulated=True)
+    made = compared(own, Billed(rival=msgspec.structs.replace(rival, live=live), curve=billed("aws").curve))
+    assert made.summary[-1].startswith("reviewopt (simulated) wins against aws (simulated) on cost")
 
 
 def test_a_sample_without_labels_leaves_the_accuracy_unknown() -> None:

@@ -20,6 +20,8 @@ from endpoint import Endpoint
 from reviewopt import benchmark
 from reviewopt.config import packaged
 
+N = 190  # with so many the sample that is asked can be judged
+
 
 def said(inside: Run, *arguments: str | Path, **environment: str) -> dict[str, Any]:
     """The JSON of a comparison that worked."""
@@ -31,15 +33,15 @@ def said(inside: Run, *arguments: str | Path, **environment: str) -> dict[str, A
 
 @pytest.fixture
 def reviews(tmp_path: Path) -> Path:
-    """Sixty reviews that the local model tells apart, with their labels; every tenth has no text."""
+    """Reviews that the local model tells apart, with their labels, and some without a text."""
     texts = {
         "positive": "I love it, works great, best I ever had",
         "negative": "terrible, broke at once, waste of money",
     }
-    rows = [("positive", "negative")[at % 2] for at in range(60)]
+    rows = [("positive", "negative")[at % 2] for at in range(N)]
     table = pl.DataFrame(
         {
-            "id": [f"r{at}" for at in range(60)],
+            "id": [f"r{at}" for at in range(N)],
             "text": [None if at % 10 == 9 else f"{texts[label]}, number {at}" for at, label in enumerate(rows)],
             "rating": rows,
         }
@@ -68,7 +70,8 @@ def test_without_a_table_and_a_rival_it_is_the_sample_against_aws_and_uses_no_ne
     assert Decimal(rival["usd"]) == units * Decimal("0.0001")
     assert rival["accuracy"] is None
     assert own["accuracy"]["low"] < own["accuracy"]["value"] < own["accuracy"]["high"]
-    assert Decimal(own["usd"]) == Decimal(own["machine_usd"]) > 0
+    assert own["parts"] == {"this machine": own["usd"]}
+    assert Decimal(own["usd"]) > 0
     [verdict] = made["verdicts"]
     assert (verdict["cost"], verdict["accuracy"], verdict["turns_at"]) == ("cheaper", "not known", None)
 
@@ -92,7 +95,7 @@ def test_ten_thousand_reviews_of_430_characters_cost_what_the_price_lists_say(in
 def test_the_last_line_says_that_nobody_wins_where_an_accuracy_is_not_known(inside: Run, reviews: Path) -> None:
     done = inside("benchmark", reviews, "--vs", "aws,google")
     last = done.stdout.strip().splitlines()[-1]
-    assert last.startswith("reviewopt costs less than aws (")
+    assert last.startswith("reviewopt costs less at list price than aws (")
     assert "at every monthly volume; nobody wins" in last
     assert "wins against" not in done.stdout
 
@@ -110,7 +113,7 @@ def test_the_last_line_says_that_nobody_wins_where_an_accuracy_is_not_known(insi
         (("--vs", "batch:openai:gpt-4o", "--live"), "a price list's alone"),
         (("--vs", "aws:entities", "--live"), "asks for sentiment alone"),
         (("--vs", "aws", "--task", "review.toml"), "a cloud service tells sentiment"),
-        (("--run", "20261121-120000-000000", "--model", "small"), "it goes without --model"),
+        (("--run", "20261121-120000-000000", "--model", "small"), "it goes without a model or a reference"),
     ],
     ids=lambda value: value[1] if isinstance(value, tuple) and len(value) > 1 else "",
 )
@@ -165,7 +168,7 @@ def test_a_recorded_run_stands_for_our_side_and_nothing_is_labelled_again(
     made = said(inside, reviews, "--run", record.name)
     assert [one["run_id"] for one in made["own"]] == [record.name]
     assert len(list((tmp_path / ".reviewopt" / "runs").iterdir())) == 1
-    reviews.write_text(reviews.read_text() + "r60,one more,positive\n")
+    reviews.write_text(reviews.read_text() + "r999,one more,positive\n")
     done = inside("benchmark", reviews, "--run", record.name)
     assert done.returncode == 2
     assert "is not this table as it is now" in done.stderr
@@ -175,7 +178,7 @@ def test_our_labels_are_kept_where_a_file_is_named_and_no_file_is_replaced(
     inside: Run, reviews: Path, tmp_path: Path
 ) -> None:
     said(inside, reviews, "-o", tmp_path / "ours.csv")
-    assert pl.read_csv(tmp_path / "ours.csv").height == 60
+    assert pl.read_csv(tmp_path / "ours.csv").height == N
     before = (tmp_path / "ours.csv").read_bytes()
     done = inside("benchmark", reviews, "-o", tmp_path / "ours.csv")
     assert done.returncode == 2
@@ -186,17 +189,92 @@ def test_our_labels_are_kept_where_a_file_is_named_and_no_file_is_replaced(
 def test_a_certified_run_stands_beside_the_plain_one_and_is_not_priced_for_less_than_it_had(
     inside: Run, reviews: Path
 ) -> None:
-    made = said(inside, reviews, "--reference", "column:rating", "--target", ".8")
+    flags = (reviews, "--reference", "column:rating", "--target", ".8")
+    made = said(inside, *flags, "--label-usd", "0.05")
     assert [one["name"] for one in made["own"]] == ["reviewopt", "reviewopt certified"]
     plain, certified = made["own"]
     assert plain["proven"] is None
     assert certified["proven"]["is_met"]
     assert certified["labels_of_people"] > 0
+    assert Decimal(certified["parts"]["labels of people"]) == certified["labels_of_people"] * Decimal("0.05")
     assert {(one["own"], one["rival"]) for one in made["savings"]} == {(one["name"], "aws") for one in made["own"]}
-    assert "labels of people" in made["summary"][0]
     assert all(
         (row["usd"]["reviewopt certified"] is None) == (row["n_reviews"] < made["reviews"]["n_reviews"])
         for row in made["scale"]
+    )
+    unpriced = said(inside, *flags)
+    assert unpriced["savings"][1]["share"] is None
+    assert all(row["usd"]["reviewopt certified"] is None for row in unpriced["scale"])
+    assert "is not compared with aws" in unpriced["summary"][0]
+
+
+def test_a_promise_that_is_not_met_is_called_so_and_exits_1(inside: Run, reviews: Path, tmp_path: Path) -> None:
+    (tmp_path / "reviewopt.toml").write_text("[certificate]\nmissing_at_random = true\n")
+    half = [("positive", None, "negative", None)[at % 4] for at in range(N)]
+    pl.read_csv(reviews).with_columns(rating=pl.Series(half)).write_csv(reviews)
+    done = inside("benchmark", reviews, "--reference", "column:rating", "--target", ".99", "--label-usd", "1")
+    assert done.returncode == 1
+    assert "our run is not certified at 0.99" in done.stderr
+    assert "reviewopt not certified: local model > column:rating" in done.stdout
+    assert "; not certified at 99 % against column:rating" in done.stdout
+    assert "reviewopt certified" not in done.stdout
+
+
+def test_what_the_certified_run_would_refuse_is_refused_before_the_plain_one_is_paid(
+    inside: Run, reviews: Path, tmp_path: Path
+) -> None:
+    for flags in (("--target", ".9"), ("--reference", "column:nope", "--target", ".9")):
+        assert inside("benchmark", reviews, *flags).returncode == 2
+        assert not (tmp_path / ".reviewopt" / "runs").exists()
+
+
+def test_an_own_run_asks_as_if_for_the_first_time_and_what_a_rival_was_asked_is_no_run_of_the_home(
+    inside: Run, reviews: Path, tmp_path: Path
+) -> None:
+    with Endpoint() as endpoint:
+        write_model(tmp_path, endpoint)
+        first = said(inside, reviews, "--model", "strong", "--limit", "20", "--yes")["own"][0]
+        again = said(inside, reviews, "--model", "strong", "--limit", "20", "--yes")["own"][0]
+        assert set(endpoint.ledger(billed=True).values()) == {2}
+        assert Decimal(again["parts"]["strong-1"]) == Decimal(first["parts"]["strong-1"]) > 0
+        assert again["not_comparable"] is None
+        n_runs = len(list((tmp_path / ".reviewopt" / "runs").iterdir()))
+        live = said(inside, reviews, "--vs", "strong", "--live", "--live-sample", "20", "--limit", "20", "--yes")
+        assert set(endpoint.ledger(billed=True).values()) == {2}, "but a rival's answers are the archive's"
+    assert len(list((tmp_path / ".reviewopt" / "runs").iterdir())) == n_runs + 1, "our own side's"
+    rivals = [folder.name for folder in (tmp_path / ".reviewopt" / "rivals").iterdir()]
+    assert rivals == [live["rivals"][0]["live"]["run_id"]]
+    assert inside("report", rivals[0], "--json").returncode == 0
+
+
+def test_a_rival_that_fails_is_named_and_the_others_are_compared(inside: Run, reviews: Path, tmp_path: Path) -> None:
+    with Endpoint() as endpoint:
+        write_model(tmp_path, endpoint)
+        with (tmp_path / "reviewopt.toml").open("a") as file:
+            file.write('[models.gone]\nmodel = "gone"\nbase_url = "http://127.0.0.1:9/v1"\nsimulated = true\n')
+            file.write("price = { input_usd = 1, output_usd = 1 }\n[ask]\nmost_attempts = 1\n")
+        flags = ("--vs", "gone,strong", "--live", "--live-sample", "5", "--yes", "--json")
+        done = inside("benchmark", reviews, *flags)
+    assert done.returncode == 3
+    assert "not every rival could be asked: gone:" in done.stderr
+    gone, strong = json.loads(done.stdout)["rivals"]
+    assert (gone["live"]["n_answered"], gone["accuracy"]) == (0, None)
+    assert strong["live"]["n_answered"] == 5
+
+
+def test_a_price_above_the_budget_is_refused_before_anything_is_asked(
+    inside: Run, reviews: Path, aws: dict[str, str]
+) -> None:
+    done = inside("benchmark", reviews, "--live", "--yes", "--budget", "0.001", **aws)
+    assert done.returncode == 4
+    assert "above the budget of $0.001: nothing was asked" in done.stderr
+    assert Comprehend.n_documents == 0
+
+
+def write_model(folder: Path, endpoint: Endpoint) -> None:
+    (folder / "reviewopt.toml").write_text(
+        f'[models.strong]\nmodel = "strong-1"\nbase_url = "{endpoint.base_url}"\nsimulated = true\n'
+        "price = { input_usd = 10, output_usd = 10 }\n"
     )
 
 
@@ -251,30 +329,30 @@ def aws() -> Iterator[dict[str, str]]:
 def test_live_asks_the_rival_through_its_sdk_and_judges_row_by_row_under_both_meanings_of_mixed(
     inside: Run, reviews: Path, aws: dict[str, str]
 ) -> None:
-    flags = (reviews, "--live", "--live-sample", "40", "--label-column", "rating")
+    flags = (reviews, "--live", "--live-sample", "150", "--label-column", "rating")
     asked = inside("benchmark", *flags, **aws)
     assert asked.returncode == 4
     assert "nothing was asked; agree with --yes" in asked.stderr
     assert Comprehend.n_documents == 0
     made = said(inside, *flags, "--yes", **aws)
-    assert Comprehend.n_documents == 40
+    assert Comprehend.n_documents == 150
     [rival] = made["rivals"]
     live = rival["live"]
     policies = live["paired"]["reviewopt"]
     n_mixed = live["n_mixed"]
     assert n_mixed > 0
-    assert (live["n_sampled"], live["n_answered"]) == (40, 40)
-    assert policies["dropped"]["n"] == 40 - n_mixed
-    assert policies["neutral"]["n"] == 40
+    assert (live["n_sampled"], live["n_answered"]) == (150, 150)
+    assert policies["dropped"]["n"] == 150 - n_mixed
+    assert policies["neutral"]["n"] == 150
     wrong = policies["neutral"]["n_only_a_right"]
-    assert wrong == 40 - round(policies["neutral"]["accuracy_b"]["value"] * 40) > n_mixed, "our side is right on all"
+    assert wrong == 150 - round(policies["neutral"]["accuracy_b"]["value"] * 150) > n_mixed, "our side is right on all"
     assert rival["accuracy"] == policies["neutral"]["accuracy_b"]
-    assert Decimal(live["spent_usd"]) == 40 * 3 * Decimal("0.0001")
+    assert Decimal(live["spent_usd"]) == 150 * 3 * Decimal("0.0001")
     [verdict] = made["verdicts"]
     assert (verdict["cost"], verdict["accuracy"]) == ("wins", "wins")
     assert made["summary"][-1].startswith("reviewopt wins against aws on cost (")
     again = said(inside, *flags, "--yes", **aws)
-    assert Comprehend.n_documents == 40, "the answers are archived"
+    assert Comprehend.n_documents == 150, "the answers are archived"
     assert again["rivals"][0]["live"]["paired"] == live["paired"]
 
 
@@ -293,12 +371,37 @@ def test_live_takes_no_answer_that_people_or_history_gave_for_the_rivals_own(
 ) -> None:
     assert inside("cache", "warm", reviews).returncode == 0
     with Endpoint() as endpoint:
-        (tmp_path / "reviewopt.toml").write_text(
-            f'[models.strong]\nmodel = "strong-1"\nbase_url = "{endpoint.base_url}"\nsimulated = true\n'
-            "price = { input_usd = 10, output_usd = 10 }\n"
-        )
+        write_model(tmp_path, endpoint)
         made = said(inside, reviews, "--vs", "strong", "--live", "--live-sample", "30", "--yes")
         assert sum(endpoint.ledger().values()) == 30
     [rival] = made["rivals"]
     assert (rival["live"]["n_answered"], rival["live"]["is_simulated"]) == (30, True)
     assert rival["accuracy"]["value"] < 1, "it answers at random, history is right"
+
+
+def test_tenants_that_share_nothing_share_no_request_to_a_rival_either(
+    inside: Run, reviews: Path, tmp_path: Path, aws: dict[str, str]
+) -> None:
+    table = pl.read_csv(reviews).with_columns(tenant=pl.Series([f"t{at % 3}" for at in range(N)]))
+    table.write_csv(reviews)
+    said(inside, reviews, "--live", "--live-sample", "30", "--yes", **aws)
+    [record] = (tmp_path / ".reviewopt" / "rivals").glob("*/run.json")
+    run = json.loads(record.read_text())
+    assert run["scope"] == "isolated"
+    assert run["asked"]["n_requests"] >= 3
+
+
+def test_what_is_taken_back_is_taken_out_of_the_records_of_rivals_too(
+    inside: Run, tmp_path: Path, aws: dict[str, str]
+) -> None:
+    secret = "my name is Orlando and it broke"
+    pl.DataFrame({"text": [secret] * 3 + ["works well"] * 2}).write_csv(tmp_path / "in.csv")
+    said(inside, tmp_path / "in.csv", "--live", "--yes", **aws)
+    [record] = (tmp_path / ".reviewopt" / "rivals").glob("*/run.json")
+    assert secret in record.read_text()
+    assert inside("cache", "invalidate", "--text", secret).returncode == 0
+    assert secret not in record.read_text()
+    left = [
+        path for path in (tmp_path / ".reviewopt").rglob("*") if path.is_file() and secret.encode() in path.read_bytes()
+    ]
+    assert left == []

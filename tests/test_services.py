@@ -187,3 +187,10 @@ def test_documents_take_as_long_as_the_limit_says() -> None:
     assert services.seconds(service("google"), 10_000) == 1_000.0
     assert services.seconds(service("azure"), 10_000) == pytest.approx(60, rel=1e-3)
     assert services.seconds(service("aws:custom_endpoint"), 10_000) is None
+
+
+def test_a_limit_a_day_makes_the_rest_wait_for_the_next_one() -> None:
+    google = services.find("google", pricelist.read().services)
+    assert google.docs_a_day == 800_000
+    waits = {n: services.seconds(google, n) for n in (0, 10, 800_000, 800_001, 1_600_001)}
+    assert waits == {0: 0.0, 10: 1.0, 800_000: 80_000.0, 800_001: 86_400.1, 1_600_001: 172_800.1}

@@ -9,12 +9,13 @@ from typing import Final
 import msgspec
 
 from reviewopt import runs
-from reviewopt.benchmark.own import Measured, of_run
+from reviewopt.benchmark.own import Measured, name_of, of_run
 from reviewopt.benchmark.record import SCHEMA_VERSION, Benchmark, Reviews, json_schema
 from reviewopt.benchmark.rivals import Billed, of_model, of_service, with_live
 from reviewopt.benchmark.spec import Spec, parse
-from reviewopt.benchmark.verdict import saving, summary, verdict
+from reviewopt.benchmark.verdict import saving, verdict
 from reviewopt.benchmark.volume import scale
+from reviewopt.benchmark.words import summary
 
 __all__ = [
     "Benchmark",
@@ -24,6 +25,7 @@ __all__ = [
     "Spec",
     "json_schema",
     "make",
+    "name_of",
     "of_model",
     "of_run",
     "of_service",

@@ -1,4 +1,4 @@
-"""A run of ours as one side of the comparison: what it cost, from its record."""
+"""A run of ours as one side of the comparison: what it cost, from its record, and whether that can be compared."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from decimal import Decimal
 from typing import Final
 
 from reviewopt.benchmark.record import Own, Proven
-from reviewopt.benchmark.rivals import month_of, per_1000
+from reviewopt.benchmark.rivals import per_1000
 from reviewopt.benchmark.volume import Curve, Flat
 from reviewopt.certificate import Certificate
 from reviewopt.record import Run
 
+PLAIN: Final = "reviewopt"
+CERTIFIED: Final = "reviewopt certified"
+NOT_CERTIFIED: Final = "reviewopt not certified"
 _TIERS: Final = ("l1", "l2", "l3")
+_NEVER: Final = 1 << 62  # a volume that nobody has
+_LOCAL: Final = "local"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,70 +30,98 @@ class Measured:
     least: int = 1
 
 
-def of_run(run: Run, *, name: str, monthly: int, bought_usd: Decimal | None = None) -> Measured:
-    """Price a run of ours.
+def name_of(run: Run) -> str:
+    """Return what a run of ours is called beside others."""
+    if run.certificate is None:
+        return PLAIN
+    return CERTIFIED if run.certificate.is_met else NOT_CERTIFIED
 
-    Answers that were in the archive cost nothing in this run, but would cost something in a first one: they count with
-    what they would cost one by one, or with `bought_usd`, what the run that bought them all cost, where that is less.
-    The machine is priced for the whole time of the run. A certified run is not priced for fewer reviews than it had:
-    its sample would be as large for half of them.
+
+def of_run(run: Run, *, name: str, monthly: int, label_usd: Decimal | None = None) -> Measured:
+    """Price a run of ours: its models as charged, the machine for the whole time, and labels that people gave.
+
+    What cannot be compared says why: answers that earlier runs paid for, reviews without an answer, labels of people
+    without a price, a machine without one. A certified run is not priced for fewer reviews than it had: its sample
+    would be as large for half of them.
+
+    Args:
+        run: the record of a run that is done.
+        name: what it is called.
+        monthly: reviews a month.
+        label_usd: what a label by a person costs; None: not known.
     """
     n_reviews = run.n_rows - run.n_by_source["empty"]
-    is_paid = run.asked is not None
-    n_reused = sum(run.n_by_source[tier] for tier in _TIERS) if is_paid else 0
-    models = Decimal(run.asked.spent_usd) if run.asked is not None else Decimal(0)
-    reused = sum((Decimal(run.cost.saved_usd[tier]) for tier in _TIERS), Decimal(0)) if n_reused else Decimal(0)
-    if bought_usd is not None and n_reused:
-        reused = min(reused, bought_usd) if reused else bought_usd
-    machine = Decimal(run.cost.machine_usd)
-    usd = models + reused + machine
+    n_labels = _labels_of_people(run)
+    paid = dict(_parts(run, n_labels, label_usd))
+    usd = sum(paid.values(), Decimal(0))
+    obstacle = "; ".join(_obstacles(run, usd, n_labels, label_usd)) or None
     least = max(1, n_reviews) if run.certificate is not None else 1
+    if obstacle is not None:
+        least = _NEVER
     curve = Flat(usd, n_reviews, least)
     own = Own(
         name=name,
         run_id=run.run_id,
         what=_what(run),
         usd=f"{usd:f}",
-        models_usd=f"{models:f}",
-        reused_usd=f"{reused:f}",
-        machine_usd=f"{machine:f}",
-        parts={who: f"{paid:f}" for who, paid in _parts(run, models, reused, machine) if paid},
-        n_reused=n_reused,
-        labels_of_people=_labels_of_people(run),
+        parts={who: f"{one:f}" for who, one in paid.items() if one},
+        not_comparable=obstacle,
+        labels_of_people=n_labels,
         usd_per_1000=per_1000(usd, n_reviews),
-        monthly=month_of(curve, monthly),
+        monthly=curve.monthly(monthly),
         seconds=run.wall_s,
         reviews_per_s=run.reviews_per_s,
         accuracy=None if run.accuracy is None else run.accuracy.overall.accuracy,
         proven=None if run.certificate is None else _proven(run.certificate),
         is_simulated=run.asked is not None and run.asked.is_simulated,
-        remarks=tuple(_remarks(run, n_reused)),
+        remarks=tuple(_remarks(run, n_labels)),
     )
     return Measured(own=own, curve=curve, least=least)
 
 
-def _parts(run: Run, models: Decimal, reused: Decimal, machine: Decimal) -> Iterator[tuple[str, Decimal]]:
+def _parts(run: Run, n_labels: int, label_usd: Decimal | None) -> Iterator[tuple[str, Decimal]]:
     """Yield who was paid, and how much; together they are the bill."""
-    yield "this machine", machine
-    yield "answers that earlier runs bought", reused
+    yield "this machine", Decimal(run.cost.machine_usd)
+    yield "labels of people", n_labels * (label_usd or Decimal(0))
+    if run.asked is None:
+        return
+    models = Decimal(run.asked.spent_usd)
     if run.ladder is None:
         yield run.model.name, models
         return
-    rungs = {one.name: Decimal(one.spent_usd) for one in run.ladder.rungs}
+    rungs = {one.name: Decimal(one.spent_usd) for one in run.ladder.rungs if one.name != _LOCAL}
     yield from rungs.items()
     yield "the reference" if run.certificate is not None else "others", models - sum(rungs.values(), Decimal(0))
 
 
+def _obstacles(run: Run, usd: Decimal, n_labels: int, label_usd: Decimal | None) -> Iterator[str]:
+    """Say why the cost of a run is not that of labelling these reviews for the first time."""
+    n_reused = sum(run.n_by_source[tier] for tier in _TIERS) if run.asked is not None else 0
+    if n_reused:
+        yield f"{n_reused:,} answers were paid for by earlier runs"
+    certificate = run.certificate
+    if certificate is not None and certificate.kind == "model":
+        n_missing = certificate.n_reference_rows - certificate.n_reference_calls
+        if n_missing > 0:
+            yield f"{n_missing:,} labels of the reference were paid for by earlier runs, or are copies"
+    if n_labels and label_usd is None:
+        yield f"{n_labels:,} labels are people's, and what one costs is not known (--label-usd)"
+    if n_failed := run.n_by_source["failed"]:
+        yield f"{n_failed:,} reviews stayed unanswered"
+    if not usd:
+        yield "the machine has no price ([machine] usd_per_hour)"
+
+
 def _what(run: Run) -> str:
     """Name who answered, from cheap to dear."""
+    rungs = ["local model"]
     if run.ladder is not None:
-        rungs = [one.name for one in run.ladder.rungs]
-        who = " > ".join("local model" if one == "local" else one for one in rungs)
-        if run.certificate is not None and run.certificate.reference not in rungs:
-            who = f"{who} > {run.certificate.reference}"
-        return who
-    who = run.model.name if run.model.is_paid else "local model"
-    return who if run.certificate is None else f"{who} > {run.certificate.reference}"
+        rungs = ["local model" if one.name == _LOCAL else one.name for one in run.ladder.rungs]
+    elif run.model.is_paid:
+        rungs = [run.model.name]
+    if run.certificate is not None and run.certificate.reference not in rungs:
+        rungs.append(run.certificate.reference)
+    return " > ".join(rungs)
 
 
 def _proven(certificate: Certificate) -> Proven:
@@ -104,21 +137,16 @@ def _proven(certificate: Certificate) -> Proven:
 
 
 def _labels_of_people(run: Run) -> int:
-    if run.certificate is None or run.certificate.kind == "model":
-        return 0
-    return run.certificate.n_reference_rows
+    """Count the labels that people or labelled history gave, of which no bill tells."""
+    certificate = run.certificate
+    n_reference = 0 if certificate is None or certificate.kind == "model" else certificate.n_reference_rows
+    return n_reference + run.n_given
 
 
-def _remarks(run: Run, n_reused: int) -> Iterator[str]:
+def _remarks(run: Run, n_labels: int) -> Iterator[str]:
     if run.asked is not None and run.asked.is_simulated:
         yield "simulated: no real model answered, its price is that of the model it stands for"
-    if n_reused:
-        yield f"{n_reused:,} answers came from the archive: counted with what they would cost at most in a first run"
-    if run.certificate is not None and (n := _labels_of_people(run)):
-        yield f"{n:,} labels are those of {run.certificate.reference} itself: no price is put on them"
+    if n_labels:
+        yield f"{n_labels:,} labels are people's"
     if run.accuracy is not None and run.certificate is not None and run.certificate.kind == "column":
         yield "the labels of the column that it is certified by count as right in its accuracy"
-    if run.n_given:
-        yield f"{run.n_given:,} answers are those of people or labelled history: no price is put on them"
-    if n_failed := run.n_by_source["failed"]:
-        yield f"{n_failed:,} reviews stayed unanswered, and cost less for that"

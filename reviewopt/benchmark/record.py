@@ -13,7 +13,9 @@ from reviewopt.paired import Paired
 from reviewopt.record import UsdRange
 
 SCHEMA_VERSION: Final = 1
-Dimension = Literal["cost", "time", "accuracy"]
+# What may be done with an answer "mixed", which no label of a task means: such rows do not count, or it counts as
+# neutral.
+POLICIES: Final = ("dropped", "neutral")
 Outcome = Literal["wins", "loses", "cheaper", "dearer", "faster", "slower", "no difference shown", "not known"]
 
 
@@ -102,23 +104,21 @@ class Proven(Frozen, frozen=True, kw_only=True):
 class Own(Frozen, frozen=True, kw_only=True):
     """A run of ours on these reviews, measured.
 
-    `usd` = `models_usd` (charged in this run) + `reused_usd` (at most what answers of earlier runs would have cost
-    now) + `machine_usd` (the machine for the seconds of the run); `parts` says the same by who was paid.
-    `labels_of_people` rows have the label that a column brought: they cost nothing here.
+    `parts` says by who was paid what `usd` is made of: models as charged, the machine for the seconds of the run, and
+    `labels_of_people` where a price of one was given. `not_comparable` says why the cost is not that of labelling these
+    reviews for the first time, where it is not; then nothing is saved and nobody is ahead. `monthly` is null below the
+    reviews that a certified run had.
     """
 
     name: str
     run_id: str
     what: str
     usd: str
-    models_usd: str
-    reused_usd: str
-    machine_usd: str
     parts: dict[str, str]
-    n_reused: int
+    not_comparable: str | None
     labels_of_people: int
     usd_per_1000: str
-    monthly: Monthly
+    monthly: Monthly | None
     seconds: float
     reviews_per_s: float | None
     accuracy: Estimate | None
@@ -130,8 +130,8 @@ class Own(Frozen, frozen=True, kw_only=True):
 class Saving(Frozen, frozen=True, kw_only=True):
     """What a run of ours saves against a rival: share = 1 - own / rival, on these reviews at list price.
 
-    `share` is null where the rival costs nothing. `basis` says what is known of accuracy; `reason` says where the money
-    goes, where less than 80 % is saved.
+    `share` is null where that cannot be said, and `reason` says why. `basis` says what is known of accuracy; `reason`
+    says where the money goes, where less than 80 % is saved.
     """
 
     own: str
@@ -147,8 +147,9 @@ class Saving(Frozen, frozen=True, kw_only=True):
 class Verdict(Frozen, frozen=True, kw_only=True):
     """Who is ahead of whom on what: "wins" and "loses" are said only where both sides' accuracy is known.
 
-    `turns_at` is the monthly volume of reviews from which the rival costs less, null: it does at none. Of a certified
-    run volumes below its own are not known.
+    `why` says by which test the accuracy was judged, or why it is not known. `turns_at` is the monthly volume of
+    reviews from which the rival costs less at list price, null: it does at none. Of a certified run volumes below its
+    own are not known.
     """
 
     own: str
@@ -156,6 +157,7 @@ class Verdict(Frozen, frozen=True, kw_only=True):
     cost: Outcome
     time: Outcome
     accuracy: Outcome
+    why: str
     turns_at: int | None
 
 

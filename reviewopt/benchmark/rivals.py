@@ -9,14 +9,15 @@ from typing import Final
 from msgspec import structs
 
 from reviewopt import services
-from reviewopt.benchmark.record import Live, Monthly, Rival
+from reviewopt.benchmark.record import POLICIES, Live, Monthly, Rival
 from reviewopt.benchmark.spec import Spec
 from reviewopt.benchmark.volume import Curve, Flat, Tiered, money
 from reviewopt.pricelist import ServicePrice
 from reviewopt.record import Plan
 from reviewopt.services import Sizes
 
-_MIXED_AS: Final = "neutral"  # the policy by which every row counts
+_NO_BOUND: Final = 1 << 62
+_EVERY_ROW: Final = POLICIES[-1]  # the meaning of "mixed" by which every row counts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,15 +57,26 @@ def of_service(spec: Spec, service: ServicePrice, sizes: Sizes, monthly: int) ->
         source=service.source,
         as_of=f"{service.as_of}",
         unverified=service.unverified,
-        remark=service.legacy,
+        remark="; ".join(filter(None, [service.legacy, _too_long(service, sizes)])),
         live=None,
     )
     return Billed(rival=rival, curve=curve)
 
 
+def _too_long(service: ServicePrice, sizes: Sizes) -> str:
+    """Say how many documents the service does not take as they are; a character has a byte at least."""
+    most = min(service.most_characters or _NO_BOUND, service.most_bytes or _NO_BOUND)
+    n = int(sizes.counts[sizes.chars > most].sum())
+    unit = "characters" if service.most_characters else "bytes"
+    least = "" if service.most_characters else "at least "
+    return (
+        f"{least}{n:,} of them are longer than the {most:,} {unit} that it takes, and would have to be cut" if n else ""
+    )
+
+
 def of_model(spec: Spec, plan: Plan, n_reviews: int, monthly: int, price: str) -> Billed:
     """Price a model by the plan of asking it for these reviews; `price` names its price and source."""
-    expected = Decimal(plan.usd.expected)
+    expected, is_later = Decimal(plan.usd.expected), spec.form in {"batch", "flex"}
     curve = Flat(expected, n_reviews)
     rival = Rival(
         name=spec.name,
@@ -78,9 +90,9 @@ def of_model(spec: Spec, plan: Plan, n_reviews: int, monthly: int, price: str) -
         usd_per_1000=per_1000(expected, n_reviews),
         after_free_usd=None,
         free="",
-        monthly=month_of(curve, monthly),
-        seconds=plan.seconds.expected,
-        limit="the plan's estimate",
+        monthly=_month_of(curve, monthly),
+        seconds=None if is_later else plan.seconds.expected,
+        limit="" if is_later else "the time is the plan's estimate",
         accuracy=None,
         source=price,
         as_of=None,
@@ -93,12 +105,12 @@ def of_model(spec: Spec, plan: Plan, n_reviews: int, monthly: int, price: str) -
 
 def with_live(billed: Billed, live: Live) -> Billed:
     """Take in what the rival really answered: its accuracy is that of the sample, "mixed" counted as neutral."""
-    measured = next(iter(live.paired.values()))[_MIXED_AS]
+    measured = next(iter(live.paired.values()))[_EVERY_ROW]
     accuracy = measured.accuracy_b if measured.n_labelled else None
     return Billed(rival=structs.replace(billed.rival, accuracy=accuracy, live=live), curve=billed.curve)
 
 
-def month_of(curve: Flat, n_reviews: int) -> Monthly:
+def _month_of(curve: Flat, n_reviews: int) -> Monthly:
     """Price a month, below what was measured too: as if each review cost the same."""
     return Monthly(n_reviews=n_reviews, usd=money(curve.at(n_reviews)), after_free_usd=None, parts=())
 

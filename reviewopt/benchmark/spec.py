@@ -9,13 +9,16 @@ from typing import Final, Literal
 
 from msgspec import structs
 
+from reviewopt import pricelist
 from reviewopt.errors import UsageError
 from reviewopt.pricelist import ServicePrice
 from reviewopt.services import find
-from reviewopt.settings import ModelSettings
+from reviewopt.settings import ModelSettings, OwnPrice
 
 Form = Literal["service", "packs", "naive", "decisions", "batch", "flex"]
 
+# Of a model that is in the price list alone: it is priced, and where it answers is not known.
+NO_ADDRESS: Final = "https://not-asked.invalid/v1"
 _OPENAI: Final = "openai:"
 _FORMS: Final[dict[str, Form]] = {one: one for one in ("naive", "decisions", "batch", "flex")}
 _HOW: Final[dict[Form, str]] = {
@@ -39,6 +42,11 @@ class Spec:
     service: ServicePrice | None = None
     model: str = ""
     settings: ModelSettings | None = None
+
+    @property
+    def who(self) -> tuple[str, str]:
+        """The same for two ways to write one rival."""
+        return self.form, self.model if self.service is None else self.service.key
 
     @property
     def what(self) -> str:
@@ -65,10 +73,11 @@ def parse(
     names = [one.strip() for one in written.split(",")]
     if not all(names):
         raise UsageError(f"--vs {written}: name rivals parted by commas: aws,google,azure")
-    twice = next((one for at, one in enumerate(names) if one in names[:at]), None)
-    if twice is not None:
-        raise UsageError(f"--vs {written}: {twice} is named twice")
-    return tuple(_spec(name, offered, models, openai_url) for name in names)
+    specs = tuple(_spec(name, offered, models, openai_url) for name in names)
+    for at, one in enumerate(specs):
+        if any(one.who == before.who for before in specs[:at]):
+            raise UsageError(f"--vs {written}: {one.name} is named twice")
+    return specs
 
 
 def _spec(name: str, offered: tuple[ServicePrice, ...], models: Mapping[str, ModelSettings], openai_url: str) -> Spec:
@@ -91,10 +100,19 @@ def _spec(name: str, offered: tuple[ServicePrice, ...], models: Mapping[str, Mod
 
 def _asked_otherwise(name: str, form: Form, model: str, models: Mapping[str, ModelSettings], openai_url: str) -> Spec:
     """Describe a model that is asked in another form than ours."""
+    if form == "naive" and (model in models or (model.startswith(_OPENAI) and model != _OPENAI)):
+        return Spec(name=name, form=form, model=model)
     if model in models:
         settings = models[model]
+        if form in {"batch", "flex"} and isinstance(settings.price, OwnPrice):
+            raise UsageError(
+                f"--vs {name}: the price of [models.{model}] is its standard one, and what it costs as {form} is not "
+                f'known; describe it once more with processing = "{form}" and that price'
+            )
     elif model.startswith(_OPENAI) and model != _OPENAI:
         settings = ModelSettings(model=model.removeprefix(_OPENAI), base_url=openai_url, api_key_env="OPENAI_API_KEY")
+    elif form == "decisions" and model in pricelist.read().models:
+        settings = ModelSettings(model=model.partition(":")[2], base_url=NO_ADDRESS, price=model)
     else:
         near = difflib.get_close_matches(model, list(models), n=1)
         hint = f"did you mean {form}:{near[0]}?" if near else f"write {form}:openai:MODEL, or a [models.NAME] of yours"

@@ -224,8 +224,7 @@ def blank_examples(home: Home, criteria: Criteria, forms: Iterable[str], *, dry_
         return 0, 0
     bodies = {form.rpartition("\n")[2] for form in forms} | ({criteria.form} if criteria.form else set())
     n_blanked = n_alive = 0
-    for run_id in home.run_ids():
-        record = home.path / "runs" / run_id / "run.json"
+    for record in home.records():
         data, n = _without_examples(record, bodies, criteria.review_id)
         if n and runs.is_alive(record):
             n_alive += 1

@@ -55,11 +55,14 @@ class Cache:
         shelf: Shelf | None,
         judge: Judge | None,
         clock: Callable[[], float] = time.time,
+        not_before_s: float = -math.inf,
     ) -> None:
         """Leave `shelf` out where nothing is archived, `judge` where only exact hits are wanted.
 
-        Free answers want none: a look-up of similar texts costs more than the answer.
+        Free answers want none: a look-up of similar texts costs more than the answer. Answers from before
+        `not_before_s`, Unix time in whole seconds, are as good as none.
         """
+        self._not_before_s = not_before_s
         self._settings = settings
         self._contexts = contexts
         self._labels = labels
@@ -237,7 +240,7 @@ class Cache:
     def _oldest_s(self) -> float:
         """The Unix time before which answers are too old."""
         ttl_s = self._settings.ttl_days * _SECONDS_A_DAY
-        return self._clock() - ttl_s if ttl_s else -math.inf
+        return max(self._not_before_s, self._clock() - ttl_s if ttl_s else -math.inf)
 
     def _expire(self, hits: Hits, tier: npt.NDArray[np.uint8]) -> None:
         """Make misses of what is no label of the task, and of what is older than the settings allow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -13,6 +14,7 @@ from reviewopt.cli import benchmarking
 from reviewopt.cli.opening_rivals import Choices
 from reviewopt.cli.output import HomeOption, JsonOption, QuietOption, console
 from reviewopt.cli.process import StrategyChoice
+from reviewopt.render import benchmark as render
 
 _COLUMN = "COLUMN"
 
@@ -28,7 +30,7 @@ class BenchmarkFormat(StrEnum):
 def command(
     tables: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TABLE]", show_default=False, help="Your reviews; without one the packaged sample."),
+        typer.Argument(metavar="TABLE", show_default=False, help="Your reviews; without one the packaged sample."),
     ] = None,
     vs: Annotated[
         str,
@@ -71,6 +73,9 @@ def command(
     ] = None,
     budget: Annotated[
         float | None, typer.Option(metavar="USD", min=0, help="What each run of this comparison may spend at most.")
+    ] = None,
+    label_usd: Annotated[
+        float | None, typer.Option(metavar="USD", min=0, help="What a label by a person costs you, for --reference.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start, whatever it costs.")] = False,
     threads: Annotated[
@@ -126,16 +131,16 @@ def command(
     }
     choices = Choices(
         tables=tuple(tables or ()), vs=vs, monthly=monthly, live=live, n_live=live_sample, language=language,
-        runs=tuple(run or ()), output=output, home=runs.home_folder(home), home_setting=runs.home_setting(home),
-        config_file=config_file, yes=yes, quiet=quiet,
+        runs=tuple(run or ()), label_usd=None if label_usd is None else Decimal(str(label_usd)), output=output,
+        home=runs.home_folder(home), home_setting=runs.home_setting(home), config_file=config_file, yes=yes,
+        quiet=quiet,
     )  # fmt: skip
-    made = benchmarking.run(choices, flags)
+    made, error = benchmarking.run(choices, flags)
     if as_json or format_ is BenchmarkFormat.JSON:
         print(benchmark.to_json(made))
-        return
-    from reviewopt.render import benchmark as render
-
-    if format_ is BenchmarkFormat.MARKDOWN:
+    elif format_ is BenchmarkFormat.MARKDOWN:
         print(render.markdown(made), end="")
     else:
         render.show(console(), made)
+    if error is not None:
+        raise error

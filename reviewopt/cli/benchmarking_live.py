@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,53 +14,34 @@ from typing import Any, Final
 import polars as pl
 import typer
 
-from reviewopt import benchmark, certify, draws, services
-from reviewopt.benchmark import Billed, Reviews, Spec
+from reviewopt import benchmark
+from reviewopt.benchmark import Billed, Spec
 from reviewopt.benchmark.live import live
-from reviewopt.cli import processing
-from reviewopt.cli.opening_rivals import Choices, Settings, as_process, asked_alone, is_naive
+from reviewopt.benchmark.sample import Sample, draw, labels_of
+from reviewopt.benchmark.spec import NO_ADDRESS
+from reviewopt.cli import opening, processing
+from reviewopt.cli.opening_rivals import Choices, Settings, as_process, asked_alone, is_naive, settings_of
 from reviewopt.cli.output import console
-from reviewopt.errors import BudgetError, InputError, UsageError
+from reviewopt.errors import BudgetError, ModelError, UsageError
 from reviewopt.load import Table
 from reviewopt.models import cloud
 from reviewopt.models.kinds import open_model, parse_spec
-from reviewopt.record import Plan, Run
+from reviewopt.record import Run
 from reviewopt.render.parts import plain, usd
 from reviewopt.task import Task
 
-_READERS: Final[Mapping[str, Callable[[Path], pl.LazyFrame]]] = {
-    ".parquet": pl.scan_parquet,
-    ".csv": pl.scan_csv,
-    ".jsonl": pl.scan_ndjson,
-}
 # The sample's own columns, whatever the table calls them; and what would make a rival's answers another's.
-_SAMPLE: Final = {
+_COLUMNS: Final = {
     "columns.text": "text",
     "columns.title": "title",
     "columns.id": "row",
-    "columns.label": "label",
-    "columns.tenant": "none",
     "columns.category": "none",
     "columns.priority": "none",
     "columns.label_map": "",
     "process.limit": 0,
     "cache.similar.enabled": False,
-    "cache.scope": "shared",
     "dedup.near": "off",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """Rows of the table that the rivals are asked about, as a table of their own at `path`.
-
-    `rows` are their numbers in the whole table, (n_sampled,), ascending; `truth` is what the table says of them, String
-    (n_sampled,), null where it says nothing; None where it says nothing of any.
-    """
-
-    path: Path
-    rows: pl.Series
-    truth: pl.Series | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +61,8 @@ def check(specs: Sequence[Spec]) -> None:
     for spec in specs:
         if spec.form in {"batch", "flex"}:
             raise UsageError(f"--live: {spec.name} is a price list's alone; ask naive:{spec.model} instead")
+        if spec.settings is not None and spec.settings.base_url == NO_ADDRESS:
+            raise UsageError(f"--live: where {spec.model} answers is not known; describe it in [models.NAME]")
         if spec.service is not None and spec.service.sku != "sentiment":
             raise UsageError(
                 f"--live asks for sentiment alone; leave out {spec.name}, or write {spec.service.provider}"
@@ -86,27 +70,24 @@ def check(specs: Sequence[Spec]) -> None:
 
 
 def prepare(
-    choices: Choices,
-    flags: Mapping[str, Any],
-    specs: Sequence[Spec],
-    table: Table,
-    reviews: Reviews,
-    *,
-    task: Task,
-    folder: Path,
+    choices: Choices, flags: Mapping[str, Any], specs: Sequence[Spec], table: Table, *, task: Task, folder: Path
 ) -> Questions:
     """Draw the sample, and go on where somebody agrees to what asking every rival about it costs.
 
-    The sample is seeded by the table's content: the same table gives the same rows.
-
     Raises:
-        BudgetError: nobody agreed to the price.
+        BudgetError: nobody agreed to the price, or it is above the budget.
+        ModelError: a rival cannot be asked: its SDK, key or region is missing.
         UsageError: there is no price for a rival, or no such model.
     """
-    sample = _draw(choices, table, reviews, folder)
-    told = {**flags, **_SAMPLE}
-    if sample.truth is None:
-        told["columns.label"] = "none"
+    sample = draw(table, choices.n_live, folder)
+    config = settings_of(choices, flags).config
+    told = {
+        **flags,
+        **_COLUMNS,
+        "columns.label": "none" if sample.truth is None else "label",
+        "columns.tenant": "none" if table.columns.tenant is None else "tenant",
+        "cache.scope": "isolated" if opening.is_isolated(config, table) else "shared",
+    }
     asked = tuple((spec, *_settings(spec, choices, told, task)) for spec in specs)
     for _, settings, its_task in asked:
         _open_once(settings, its_task, choices)
@@ -114,39 +95,36 @@ def prepare(
     return Questions(sample=sample, asked=asked)
 
 
-def ask(choices: Choices, questions: Questions, billed: Sequence[Billed], own: Mapping[str, Run]) -> list[Billed]:
+def ask(
+    choices: Choices, questions: Questions, billed: Sequence[Billed], own: Mapping[str, Run], labels: Sequence[str]
+) -> tuple[list[Billed], list[str]]:
     """Ask every rival about the sample, and compare row by row with our runs, which are there by name.
 
+    Returns:
+        The rivals, and a line about each that could not be asked to the end; what was answered is archived.
+
     Raises:
-        InputError: the output of one of these is not there to be compared.
-        ModelError: a rival cannot be asked; what was answered is archived.
-        BudgetError: a budget is spent.
+        InputError: the output of one of our runs is not there to be compared.
     """
     sample = questions.sample
-    ours = {name: _labels(run, sample) for name, run in own.items()}
+    ours = {name: labels_of(run, sample) for name, run in own.items()}
     found: list[Billed] = []
-    for (_, settings, task), bill in zip(questions.asked, billed, strict=True):
+    failed: list[str] = []
+    for (spec, settings, task), bill in zip(questions.asked, billed, strict=True):
         output = sample.path.with_name(f"live-{len(found)}.parquet")
-        told = as_process(
-            choices, tables=(str(sample.path),), output=output, with_given=False, yes=True, quiet=choices.quiet
-        )
-        run = processing.run(told, settings.config, settings.origins, task)
-        if not isinstance(run, Run):
-            raise TypeError("a run leaves its record")
-        processing.check_complete(run, allow_failures=True)
+        told = as_process(choices, sample.path, output=output, is_of_rival=True, yes=True, quiet=choices.quiet)
+        try:
+            run = processing.labelled(told, settings.config, settings.origins, task)
+        except (ModelError, BudgetError) as error:
+            failed.append(f"{spec.name}: {error}")
+            found.append(bill)
+            continue
+        if run.n_by_source["failed"]:
+            failed.append(f"{spec.name}: {run.n_by_source['failed']:,} of {run.n_rows:,} reviews stayed unanswered")
         theirs = pl.read_parquet(output, columns=[run.output_columns["label"]]).to_series().cast(pl.String)
-        said = live(run, ours=ours, theirs=theirs, truth=sample.truth)
+        said = live(run, labels=labels, ours=ours, theirs=theirs, truth=sample.truth)
         found.append(benchmark.with_live(bill, said))
-    return found
-
-
-def _draw(choices: Choices, table: Table, reviews: Reviews, folder: Path) -> Sample:
-    seed = certify.seed("benchmark", reviews.fingerprint)
-    drawn = draws.draw(table, seed, choices.n_live).frame.sort("row")
-    path = folder / "sample.parquet"
-    drawn.select(pl.col("row").cast(pl.String), "title", "text", "label").write_parquet(path)
-    label = drawn["label"]
-    return Sample(path=path, rows=drawn["row"], truth=None if label.null_count() == len(label) else label)
+    return found, failed
 
 
 def _settings(spec: Spec, choices: Choices, flags: Mapping[str, Any], task: Task) -> tuple[Settings, Task]:
@@ -173,56 +151,25 @@ def _consent(choices: Choices, sample: Sample, asked: Sequence[tuple[Spec, Setti
     """Say what asking costs, and start only where somebody agrees.
 
     Raises:
-        BudgetError: nobody does.
+        BudgetError: nobody does, or a rival costs more than a run may.
     """
     err = console(stderr=True, quiet=choices.quiet)
     total = Decimal(0)
     for spec, settings, task in asked:
-        most = _price(spec, settings, task, choices, sample)
+        planned = processing.planned(
+            as_process(choices, sample.path, is_of_rival=True), settings.config, settings.origins, task
+        )
+        most, budget = Decimal(planned.usd.high), settings.config.budget.usd
         total += most
-        err.print(plain(f"live: {len(sample.rows):,} reviews at {spec.name}, up to about {usd(f'{most:f}')}"))
+        err.print(plain(f"live: {len(sample.rows):,} reviews at {spec.name}, up to {usd(f'{most:f}')}"))
+        if math.isfinite(budget) and most > Decimal(str(budget)):
+            raise BudgetError(
+                f"{spec.name} may cost {usd(f'{most:f}')}, above the budget of {usd(str(budget))}: nothing was asked; "
+                "raise it, or ask about fewer reviews with --live-sample"
+            )
     if choices.yes:
         return
-    question = f"really ask {len(asked)} rivals, for about {usd(f'{total:f}')}?"
+    question = f"really ask {', '.join(spec.name for spec, _, _ in asked)}, for up to {usd(f'{total:f}')}?"
     if sys.stdin.isatty() and sys.stderr.isatty() and typer.confirm(question, err=True):
         return
-    raise BudgetError(f"--live costs about {usd(f'{total:f}')}: nothing was asked; agree with --yes")
-
-
-def _price(spec: Spec, settings: Settings, task: Task, choices: Choices, sample: Sample) -> Decimal:
-    """Return what asking a rival costs: exactly for a service, at most for a model, free tiers aside."""
-    if spec.service is not None:
-        rows = pl.read_parquet(sample.path)
-        units = services.n_units(spec.service, services.sizes(rows["title"], rows["text"]))
-        return services.bill(spec.service, units).list_usd
-    plan = processing.run(
-        as_process(choices, tables=(str(sample.path),), is_dry=True, with_given=False),
-        settings.config,
-        settings.origins,
-        task,
-    )
-    if not isinstance(plan, Plan):
-        raise TypeError("a dry run is a plan")
-    return Decimal(plan.usd.high)
-
-
-def _labels(run: Run, sample: Sample) -> pl.Series:
-    """Read what a run of ours said of the sample's rows, String (n_sampled,).
-
-    Raises:
-        InputError: its output is not there any more, or is not that run's.
-    """
-    path, column = Path(run.output), run.output_columns["label"]
-    reader = _READERS.get(path.suffix)
-    again = "label the table again, and name that run"
-    if reader is None or not path.is_file():
-        raise InputError(f"{run.output}: the output of the run {run.run_id} is not there to be compared; {again}")
-    try:
-        labels = reader(path).select(pl.col(column).cast(pl.String)).collect().to_series()
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise InputError(
-            f"{run.output}: the output of the run {run.run_id} cannot be read: {error}; {again}"
-        ) from error
-    if len(labels) != run.n_rows:
-        raise InputError(f"{run.output}: {len(labels):,} rows, and the run {run.run_id} wrote {run.n_rows:,}; {again}")
-    return labels.gather(sample.rows)
+    raise BudgetError(f"--live costs up to {usd(f'{total:f}')}: nothing was asked; agree with --yes")

@@ -94,9 +94,13 @@ class Models:
         on_asked: OnAsked,
         on_warning: Callable[[str], None],
         with_given: bool = True,
+        not_before_s: float = -math.inf,
     ) -> None:
-        """`with_given` false: what people and labelled history say is no answer, as where it is the reference."""
-        self._with_given = with_given
+        """`with_given` false: what people and labelled history say is no answer, as where it is the reference.
+
+        What was answered or found out about packs before `not_before_s`, Unix time, is asked again.
+        """
+        self._with_given, self._not_before_s = with_given, not_before_s
         self._opened, self._config, self._task, self._home, self._recorder = opened, config, task, home, recorder
         self._sends, self._retries, self._isolated = sends, retries, isolated
         self._sharing, self._workers = sharing, workers
@@ -191,7 +195,7 @@ class Models:
             cache=self._cache(key),
             singly=self._cache(_alone(key)) if tunes else None,
             digest=of_task,
-            tuning=self._tuning(of_task) if tunes else None,
+            tuning=self._tuning(of_task) if tunes and not math.isfinite(self._not_before_s) else None,
             tunings=self._tunings,
             encoding=self._encoding,
             refusals=self._refusals,
@@ -235,7 +239,10 @@ class Models:
         scope = "isolated" if self._isolated else "shared"
         contexts = Contexts(self._task, key, scope=scope, with_given=self._with_given and not is_reference)
         is_similar = settings.similar.enabled and not is_reference
-        return Cache(settings, contexts, self._task.labels, shelf=self._shelf, judge=judge if is_similar else None)
+        return Cache(
+            settings, contexts, self._task.labels,
+            shelf=self._shelf, judge=judge if is_similar else None, not_before_s=self._not_before_s,
+        )  # fmt: skip
 
 
 def _gpus(model: Model) -> tuple[Gpus | None, str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +39,7 @@ class Choices:
     n_live: int
     language: str
     runs: tuple[str, ...]
+    label_usd: Decimal | None
     output: Path | None
     home: Home
     home_setting: Setting
@@ -79,18 +82,23 @@ def asked_alone(spec: Spec, choices: Choices, flags: Mapping[str, Any], more: Ma
 
 def as_process(
     choices: Choices,
+    table: Path | None = None,
     *,
-    tables: tuple[str, ...] | None = None,
     output: Path | None = None,
-    is_dry: bool = False,
     is_naive: bool = False,
-    with_given: bool = True,
+    is_of_rival: bool = False,
+    not_before_s: float = -math.inf,
     yes: bool = False,
     quiet: bool = True,
 ) -> processing.Choices:
-    """Return what `reviewopt process` would be told."""
+    """Return what `reviewopt process` would be told: of the comparison's table, or of another one.
+
+    What people and labelled history said is no answer of a rival's. Answers from before `not_before_s`, Unix time, are
+    asked again.
+    """
     return processing.Choices(
-        tables=choices.tables if tables is None else tables, output=output, force=output is not None,
-        home=choices.home, stdin_format=None, naive=is_naive, dry_run=is_dry, yes=yes or choices.yes,
-        retry_failures=False, quiet=quiet or choices.quiet, with_given=with_given,
+        tables=choices.tables if table is None else (str(table),), output=output, force=output is not None,
+        home=choices.home, stdin_format=None, naive=is_naive, dry_run=False, yes=yes or choices.yes,
+        retry_failures=False, quiet=quiet or choices.quiet, with_given=not is_of_rival, not_before_s=not_before_s,
+        is_of_rival=is_of_rival,
     )  # fmt: skip

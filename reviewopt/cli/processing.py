@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -32,7 +33,7 @@ from reviewopt.render import asking
 from reviewopt.render.certificate import at_least
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.route import STRATEGIES
-from reviewopt.runs import Home, Recorder
+from reviewopt.runs import RIVALS, RUNS, Home, Recorder
 from reviewopt.settings import Config
 from reviewopt.task import Task
 from reviewopt.text.sharing import Sharing
@@ -51,7 +52,8 @@ NAIVE: Final[Mapping[str, str | int | bool]] = {
 class Choices:
     """What the command line says besides the settings.
 
-    `with_given` false: what people and labelled history said is no answer, as where a model's own are wanted.
+    `with_given` false: what people and labelled history said is no answer, as where a model's own are wanted. What was
+    answered before `not_before_s`, Unix time, is asked again. `is_of_rival`: the record is kept apart from other runs'.
     """
 
     tables: tuple[str, ...]
@@ -65,6 +67,8 @@ class Choices:
     retry_failures: bool
     quiet: bool
     with_given: bool = True
+    not_before_s: float = -math.inf
+    is_of_rival: bool = False
 
 
 def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: Task) -> Run | Plan:
@@ -98,6 +102,22 @@ def run(choices: Choices, config: Config, settings: tuple[Setting, ...], task: T
             opened.enter_context(stopping)
         with progress.showing("labelling"):
             return pipeline.process(job, progress, notes.add)
+
+
+def labelled(choices: Choices, config: Config, settings: tuple[Setting, ...], task: Task) -> Run:
+    """Label the tables, as `run` does."""
+    made = run(replace(choices, dry_run=False), config, settings, task)
+    if not isinstance(made, Run):
+        raise TypeError("a run leaves its record")
+    return made
+
+
+def planned(choices: Choices, config: Config, settings: tuple[Setting, ...], task: Task) -> Plan:
+    """Plan to label the tables, as `run` does; nothing is asked."""
+    made = run(replace(choices, dry_run=True), config, settings, task)
+    if not isinstance(made, Plan):
+        raise TypeError("a dry run is a plan")
+    return made
 
 
 def _left(run: Run) -> str:
@@ -166,7 +186,7 @@ def check_proven(run: Run) -> None:
 def _recorder(choices: Choices) -> Iterator[Recorder]:
     """Give the run its folder; a plan leaves none."""
     if not choices.dry_run:
-        yield choices.home.new_run()
+        yield choices.home.new_run(RIVALS if choices.is_of_rival else RUNS)
         return
     with tempfile.TemporaryDirectory(prefix="reviewopt-plan-") as folder:
         recorder = Home(Path(folder)).new_run()
@@ -266,7 +286,7 @@ def _rungs(
             opened, config, task, choices.home, recorder,
             sends=not choices.dry_run, retries=choices.retry_failures, isolated=is_isolated, sharing=sharing,
             workers=config.process.threads or 2, is_stopping=stopping, on_asked=progress.asked,
-            on_warning=notes.add, with_given=with_given,
+            on_warning=notes.add, with_given=with_given, not_before_s=choices.not_before_s,
         )  # fmt: skip
 
     if proving is not None:

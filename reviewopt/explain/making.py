@@ -20,7 +20,7 @@ from reviewopt.explain.stored import Hit, Kept
 from reviewopt.explain.table import OTHER, Labelled, open_labelled, place_of
 from reviewopt.explain.values import SCHEMA_VERSION, Explained, Explanation, Failed, Sent, Stored
 from reviewopt.record import Run
-from reviewopt.runs import Home
+from reviewopt.runs import RIVALS, RUNS, Home
 from reviewopt.text import normal
 
 MOST_ROWS: Final = 10
@@ -41,7 +41,7 @@ class _Opened:
 def home_of(record: Path, home: Home) -> Home:
     """Return the home that a run's record lies in, `home` where it lies in none."""
     folder = record.resolve().parent.parent
-    return Home(folder.parent) if folder.name == "runs" else home
+    return Home(folder.parent) if folder.name in {RUNS, RIVALS} else home
 
 
 def explain(

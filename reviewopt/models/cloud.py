@@ -16,6 +16,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
+import numpy as np
 
 from reviewopt import pricelist, services
 from reviewopt.config import load_task
@@ -160,8 +161,8 @@ class Cloud:
             self._service.close()
 
     def _n_units(self, texts: Sequence[str]) -> int:
-        unit, least = self.limits.billed_characters, self.limits.least_units
-        return sum(max(least, -(-len(text) // unit)) for text in texts)
+        chars = np.fromiter(map(len, texts), np.int64, len(texts))
+        return int(services.units(chars, unit=self.limits.billed_characters, least=self.limits.least_units).sum())
 
 
 def task() -> Task:

@@ -53,7 +53,7 @@ def open_aws(
     *,
     threads: int,
     memory: Path,  # noqa: ARG001 - every kind is opened alike; there is no form to remember
-    environment: Mapping[str, str],  # noqa: ARG001 - the SDK finds the credentials itself
+    environment: Mapping[str, str],
     cooldown_s: float = COOLDOWN_S,  # noqa: ARG001 - there is one endpoint
     padding: Padding | None = None,  # noqa: ARG001 - only a chat's prompt is worth it
 ) -> Cloud:
@@ -69,7 +69,15 @@ def open_aws(
     def service() -> Service:
         return _connected(name, settings, threads)
 
-    return Cloud(name, settings, task, service=service, decisive={"api": API})
+    return Cloud(
+        name, settings, task, service=service, decisive={"api": API, "endpoint": _endpoint(settings, environment)}
+    )
+
+
+def _endpoint(settings: ModelSettings, environment: Mapping[str, str]) -> str:
+    """Return the address that the user puts in the place of the vendor's: answers from there are another service's."""
+    named = (environment.get(name) for name in ("AWS_ENDPOINT_URL_COMPREHEND", "AWS_ENDPOINT_URL"))
+    return settings.base_url or next(filter(None, named), "")
 
 
 class Comprehend:

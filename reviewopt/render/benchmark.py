@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Final
 
 from rich.console import Console
@@ -12,32 +11,21 @@ from reviewopt.accuracy import Estimate
 from reviewopt.benchmark import Benchmark
 from reviewopt.benchmark.record import Own, Rival
 from reviewopt.paired import Paired
-from reviewopt.render.parts import UNKNOWN, plain, table, usd
+from reviewopt.render import sheets
+from reviewopt.render.parts import UNKNOWN, plain, usd
+from reviewopt.render.sheets import Sheet, escaped
 
 _MINUTE: Final = 60
 _HOUR: Final = 3600
 _DAY: Final = 86_400
 _OURS: Final = "reviewopt "
-_GAP: Final = 3  # between two columns
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sheet:
-    """A table before it has a form: the first row is the head, the first column has names."""
-
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
 
 
 def show(console: Console, made: Benchmark) -> None:
     """Print a comparison."""
     console.print(plain(_heading(made)), highlight=False, soft_wrap=True)
     for whole in _sheets(made):
-        for sheet in _fitting(whole, console.width):
-            shown = table(*sheet.head)
-            for row in sheet.rows:
-                shown.add_row(*map(plain, row))
-            console.print(shown)
+        sheets.show(console, whole)
     for line in _remarks(made):
         console.print(plain(line), highlight=False, soft_wrap=True)
     for line in made.summary:
@@ -46,41 +34,11 @@ def show(console: Console, made: Benchmark) -> None:
 
 def markdown(made: Benchmark) -> str:
     """Return a comparison as Markdown, for a wiki or a job's summary."""
-    parts = [f"## {_escaped(_heading(made))}"]
-    for sheet in _sheets(made):
-        rule = tuple("---" if not at else "--:" for at in range(len(sheet.head)))
-        rows = (sheet.head, rule, *sheet.rows)
-        parts.append("\n".join(f"| {' | '.join(_escaped(cell) for cell in row)} |" for row in rows))
-    parts.append("\n".join(f"- {_escaped(line)}" for line in _remarks(made)))
-    parts.append("\n\n".join(f"**{_escaped(line)}**" for line in made.summary))
+    parts = [f"## {escaped(_heading(made))}"]
+    parts += [sheets.markdown(sheet) for sheet in _sheets(made)]
+    parts.append("\n".join(f"- {escaped(line)}" for line in _remarks(made)))
+    parts.append("\n\n".join(f"**{escaped(line)}**" for line in made.summary))
     return "\n\n".join(parts) + "\n"
-
-
-def _fitting(sheet: Sheet, width: int) -> Iterator[Sheet]:
-    """Cut a table into as many as fit side by side into so many columns of a terminal, each with the names."""
-    widths = [max(len(row[at]) for row in (sheet.head, *sheet.rows)) + _GAP for at in range(len(sheet.head))]
-    taken = [0]
-    for at in range(1, len(widths)):
-        if len(taken) > 1 and sum(widths[one] for one in taken) + widths[at] > width:
-            yield _columns(sheet, taken)
-            taken = [0]
-        taken.append(at)
-    yield _columns(sheet, taken)
-
-
-def _columns(sheet: Sheet, places: Sequence[int]) -> Sheet:
-    return Sheet(
-        head=tuple(sheet.head[at] for at in places),
-        rows=tuple(tuple(row[at] for at in places) for row in sheet.rows),
-    )
-
-
-def _escaped(text: str) -> str:
-    """Return text on one line that Markdown and HTML take as it stands."""
-    line = plain(text).plain
-    for one, other in (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("|", "\\|"), ("*", "\\*"), ("_", "\\_")):
-        line = line.replace(one, other)
-    return line
 
 
 def _heading(made: Benchmark) -> str:
@@ -174,18 +132,24 @@ def _dash(amount: str | None) -> str:
 
 def _remarks(made: Benchmark) -> Iterator[str]:
     for own in made.own:
-        proven = ""
-        if own.proven is not None:
-            low = own.proven.accuracy_low
-            at_least = "nothing" if low is None else f"at least {100 * low:.2f} %"
-            proven = f"; {at_least} certified against {own.proven.reference} at {own.proven.confidence:g} confidence"
-        yield f"{own.name}: {own.what}, run {own.run_id}{proven}{''.join(f'; {one}' for one in own.remarks)}"
+        yield f"{own.name}: {own.what}, run {own.run_id}{_proof(own)}{''.join(f'; {one}' for one in own.remarks)}"
     for rival in made.rivals:
         yield _rival_line(rival)
     if any(one.seconds is not None for one in made.rivals):
         yield "* at the documented rate limit, or as planned; ours is measured"
     yield from _saving_lines(made)
     yield from made.notes
+
+
+def _proof(own: Own) -> str:
+    proven = own.proven
+    if proven is None:
+        return ""
+    what = f"{100 * proven.target:g} % against {proven.reference} at {proven.confidence:g} confidence"
+    if not proven.is_met:
+        return f"; not certified at {what}: {proven.reason}"
+    low = "" if proven.accuracy_low is None else f", at least {100 * proven.accuracy_low:.2f} %"
+    return f"; certified at {what}{low}"
 
 
 def _rival_line(rival: Rival) -> str:
@@ -204,7 +168,8 @@ def _rival_line(rival: Rival) -> str:
     remark = f"; {rival.remark}" if rival.remark else ""
     if rival.live is not None:
         simulated = " (simulated: no real one answered)" if rival.live.is_simulated else ""
-        remark += f"; asked about {rival.live.n_sampled:,} reviews for {usd(rival.live.spent_usd)}{simulated}"
+        n, took = f"{rival.live.n_sampled:,}", _time(rival.live.seconds)
+        remark += f"; asked about {n} reviews in {took} for {usd(rival.live.spent_usd)}{simulated}"
     return (
         f"{rival.name}: {rival.what}: {units}{rival.billing}{between}{free}{limit}{doubt}{remark} "
         f"({rival.source}{of_day})"
@@ -212,13 +177,18 @@ def _rival_line(rival: Rival) -> str:
 
 
 def _saving_lines(made: Benchmark) -> Iterator[str]:
-    """Say how the savings were worked out, and why one is smaller than expected."""
-    first = made.savings[0]
-    yield f"saved: 1 - ours / theirs on these reviews, for {first.rival} {first.formula}; {first.basis}"
+    """Say how the savings were worked out, and why one is smaller than expected or not known."""
+    yield "saved: 1 - ours / theirs at list price, on these reviews"
+    unsaid: dict[tuple[str, str], list[str]] = {}
     for one in made.savings:
-        if one.reason is not None:
-            share = "nothing" if one.share is None else _percent(one.share)
-            yield f"{one.own} saves {share} against {one.rival}, under 80 %: {one.reason}"
+        if one.share is None:
+            unsaid.setdefault((one.own, one.reason or ""), []).append(one.rival)
+            continue
+        word = f"saves {_percent(one.share)} against" if one.share >= 0 else f"costs {_percent(-one.share)} more than"
+        reason = "" if one.reason is None else f"; under 80 %: {one.reason}"
+        yield f"{one.own} {word} {one.rival}: {one.formula}; {one.basis}{reason}"
+    for (own, reason), rivals in unsaid.items():
+        yield f"{own} against {', '.join(rivals)}: what is saved is not known, as {reason}"
 
 
 def _percent(share: float | None) -> str:

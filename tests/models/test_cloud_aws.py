@@ -221,3 +221,20 @@ def test_a_reply_that_does_not_come_in_time_is_none(monkeypatch: pytest.MonkeyPa
 def test_an_address_that_cannot_be_meant_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="the base_url of aws"):
         opened(monkeypatch, tmp_path, "h.example", **KEYS)
+
+
+def test_answers_from_an_address_of_the_users_own_are_another_services(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    task, environment = cloud.task(), {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+
+    def settings(**environment: str) -> dict[str, str]:
+        of_aws = cloud.settings_of("aws")
+        model = kinds.open_model(
+            "aws", of_aws, task, threads=1, memory=tmp_path / "m", environment=environment, sends=False
+        )
+        return dict(model.settings)
+
+    assert settings() != settings(**environment)
+    assert settings(**environment)["endpoint"] == "http://127.0.0.1:9"
