@@ -185,6 +185,19 @@ class BudgetSettings(Frozen, frozen=True, kw_only=True):
     ask_above_usd: Annotated[float, Meta(ge=0)]
 
 
+class GateSettings(Frozen, frozen=True, kw_only=True):
+    """What `reviewopt report` holds a run against; empty: nothing. Shares may be written as .95 or "95%"."""
+
+    min_accuracy: float | str
+    max_cost_usd: float | str
+    max_cost_per_1k_usd: float | str
+    min_hit_rate: float | str
+    min_throughput: float | str
+    max_failures: float | str
+    max_p95_latency_s: float | str
+    max_regression: float | str
+
+
 class AlertSettings(Frozen, frozen=True, kw_only=True):
     """At which percentages of a budget somebody is told, and how."""
 
@@ -279,6 +292,7 @@ class Config(Frozen, frozen=True, kw_only=True):
     prompt: PromptSettings
     budget: BudgetSettings
     alerts: AlertSettings
+    gates: GateSettings
     machine: MachineSettings
     models: dict[str, ModelSettings] = msgspec.field(default_factory=dict)
     tenants: dict[str, TenantSettings] = msgspec.field(default_factory=dict)

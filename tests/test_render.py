@@ -13,7 +13,7 @@ from rich.console import Console
 
 from reviewopt import config, report
 from reviewopt.accuracy import Estimate
-from reviewopt.record import Machine
+from reviewopt.record import Machine, Run
 from reviewopt.render import terminal
 from reviewopt.render.progress import ProgressDisplay
 from reviewopt.report import Report
@@ -58,7 +58,11 @@ def made(tmp_path: Path) -> Report:
         reviews_per_s=8.0,
         cost=msgspec.structs.replace(run.cost, machine_usd="0.000041666667", machine_usd_per_hour="0.1"),
     )
-    return Report(schema_version=report.SCHEMA_VERSION, state="done", run=still)
+    return report.of_run(still)
+
+
+def in_state(state: report.State, run: Run) -> Report:
+    return msgspec.structs.replace(report.of_run(run), state=state)
 
 
 def drawn(made: Report, width: int = 80) -> str:
@@ -100,12 +104,12 @@ def test_the_tables_fit_eighty_columns(made: Report) -> None:
 )
 def test_a_run_that_did_not_end_well_says_so_last(made: Report, state: report.State, words: str) -> None:
     run = msgspec.structs.replace(made.run, error="the disk is full", accuracy=None)
-    assert words in drawn(Report(schema_version=1, state=state, run=run)).splitlines()[-1]
+    assert words in drawn(in_state(state, run)).splitlines()[-1]
 
 
 def test_foreign_text_is_never_markup(made: Report) -> None:
     run = msgspec.structs.replace(made.run, output="[bold]out[/bold].parquet", task="[red]task")
-    text = drawn(Report(schema_version=1, state="done", run=run))
+    text = drawn(report.of_run(run))
     assert "[bold]out[/bold].parquet" in text
     assert "[red]task" in text
 
@@ -135,7 +139,7 @@ def test_foreign_text_never_reaches_the_terminal_as_escape_codes(made: Report) -
         n_outside_languages=1,
     )
     states: tuple[report.State, ...] = ("done", "failed")
-    texts = [drawn(Report(schema_version=report.SCHEMA_VERSION, state=state, run=foreign), 400) for state in states]
+    texts = [drawn(in_state(state, foreign), 400) for state in states]
     file = io.StringIO()
     terminal.show_settings(
         Console(file=file, width=400), [config.Setting(name="process.task", value=code, origin=code)]
@@ -153,7 +157,7 @@ def test_what_was_not_measured_says_so(made: Report) -> None:
     classes = tuple(msgspec.structs.replace(score, precision=unknown) for score in accuracy.overall.classes)
     overall = msgspec.structs.replace(accuracy.overall, classes=classes)
     run = msgspec.structs.replace(made.run, accuracy=msgspec.structs.replace(accuracy, overall=overall))
-    assert drawn(Report(schema_version=1, state="done", run=run)).count("not measured") == 3
+    assert drawn(report.of_run(run)).count("not measured") == 3
 
 
 def test_progress_off_a_terminal_is_one_line_a_chunk_and_quiet_is_silent() -> None:

@@ -17,6 +17,7 @@ from reviewopt.budget.entries import (
     totals,
 )
 from reviewopt.budget.purse import Purse
+from reviewopt.budget.requests import RunRequests, run_requests
 from reviewopt.budget.values import Asked, Refusal, Release, Reservation, Settlement, Spent, Wanted
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "Refusal",
     "Release",
     "Reservation",
+    "RunRequests",
     "Settlement",
     "Spent",
     "Wanted",
@@ -34,6 +36,7 @@ __all__ = [
     "entries",
     "history",
     "recomputed",
+    "run_requests",
     "spent_by_tenant",
     "totals",
 ]

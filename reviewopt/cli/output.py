@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import IO, TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -34,11 +34,11 @@ HomeOption = Annotated[
 ]
 
 
-def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+def console(*, stderr: bool = False, quiet: bool = False, file: IO[str] | None = None) -> Console:
     """Return a console; off a terminal it is wide enough for every table."""
     from rich.console import Console
 
-    made = Console(stderr=stderr, quiet=quiet)
+    made = Console(stderr=stderr, quiet=quiet, file=file)
     if not made.is_terminal and "COLUMNS" not in os.environ:
         made.width = _WIDE
     return made

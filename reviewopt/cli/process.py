@@ -18,7 +18,7 @@ from reviewopt.cli.output import Format, FormatOption, HomeOption, JsonOption, c
 from reviewopt.cli.processing import Choices
 from reviewopt.config import Setting
 from reviewopt.errors import UsageError
-from reviewopt.record import Plan, Run
+from reviewopt.record import Plan
 from reviewopt.render import asking, terminal
 from reviewopt.task import Task
 
@@ -272,7 +272,8 @@ def command(
     if isinstance(labelled, Plan):
         _show_plan(labelled, as_json=as_json, quiet=quiet)
         return
-    _show(labelled, to_stderr=labelled.output == write.STDOUT, quiet=quiet, as_json=as_json)
+    made = report.of_run(labelled, choices.home.path)
+    _show(made, to_stderr=labelled.output == write.STDOUT, quiet=quiet, as_json=as_json)
     processing.check_complete(labelled, allow_failures=allow_failures)
     processing.check_proven(labelled)
 
@@ -292,8 +293,7 @@ def _show_settings(settings: Sequence[Setting], *, as_json: bool) -> None:
         terminal.show_settings(console(), settings)
 
 
-def _show(run: Run, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
-    made = report.Report(schema_version=report.SCHEMA_VERSION, state="done", run=run)
+def _show(made: report.Report, *, to_stderr: bool, quiet: bool, as_json: bool) -> None:
     if as_json:
         print(report.to_json(made), file=sys.stderr if to_stderr else sys.stdout)
     elif not quiet:

@@ -58,10 +58,8 @@ def show_report(console: Console, report: Report) -> None:
         console.print(plain(line), highlight=False, soft_wrap=True)
     if run.ladder is not None:
         ladder.show_ladder(console, run.ladder)
-    if run.asked is not None:
-        for line in asking.asked_lines(run.asked, run.plan):
-            console.print(plain(line), highlight=False, soft_wrap=True)
-    console.print(_costs(run), highlight=False, soft_wrap=True)
+    for text in _spent(report):
+        console.print(text, highlight=False, soft_wrap=True)
     for line in _remarks(run):
         console.print(plain(line), style="yellow", soft_wrap=True)
     style = "bold" if report.state == "done" else "bold red"
@@ -177,6 +175,26 @@ def _costs(run: Run) -> Text:
         f"cost: answers {usd(cost.answers_usd)}{naive}; machine {usd(cost.machine_usd)} for {run.wall_s:.2f} s at "
         f"{usd(cost.machine_usd_per_hour)} an hour{free}"
     )
+
+
+def _spent(report: Report) -> Iterable[Text]:
+    run = report.run
+    if run.asked is not None:
+        yield from map(plain, asking.asked_lines(run.asked, run.plan))
+    yield _costs(run)
+    if run.asked is not None or report.latency is not None:
+        yield _in_all(report)
+
+
+def _in_all(report: Report) -> Text:
+    cost, latency = report.cost, report.latency
+    each = "" if cost.per_1000_usd is None else f", {usd(cost.per_1000_usd)} per 1,000 reviews"
+    times = ""
+    if latency is not None:
+        times = (
+            f"; a request took {latency.p50_s:.3g} s (p50), {latency.p95_s:.3g} s (p95), at most {latency.max_s:.3g} s"
+        )
+    return plain(f"in all {usd(cost.total_usd)}{each}{times}")
 
 
 def _remarks(run: Run) -> Iterable[str]:
