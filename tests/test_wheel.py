@@ -60,6 +60,8 @@ def test_the_wheel_holds_all_that_is_read_at_run_time(wheel: Path) -> None:
         "reviewopt/packaged/configs/certificate.schema.json",
         "reviewopt/packaged/configs/comparison.schema.json",
         "reviewopt/packaged/configs/gpus.toml",
+        "reviewopt/packaged/configs/prospect.schema.json",
+        "reviewopt/packaged/configs/report.schema.json",
         "reviewopt/packaged/configs/run.schema.json",
         "reviewopt/packaged/configs/tasks/sentiment.toml",
         "reviewopt/packaged/data/o200k_base.tiktoken.gz",

@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "plan": "Say what labelling a table would cost with each strategy, and on hardware of your own.",
     "benchmark": "Compare a run of yours with cloud services and other models, on the same reviews.",
     "report": "Print what a run did, cost and found.",
+    "runs": "List, compare and prune the runs of this home, and show how they change.",
     "explain": "Say where the answer to a review came from, and what it cost.",
     "certify": "Prove how accurate the labels of a table are, whoever made them.",
     "compare": "Compare the labels of two outputs of the same reviews.",
