@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Final, Literal
 
-import msgspec
-
-from reviewopt.data import Frozen
+from reviewopt.data import Frozen, schema_of
 
 SCHEMA_VERSION: Final = 1
 # How the promise was tested.
@@ -129,9 +126,4 @@ class Certificate(Frozen, frozen=True, kw_only=True):
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of certificate.json; `configs/certificate.schema.json` is its committed form."""
-    schema = msgspec.json.schema(Certificate)
-    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
-        definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))
-    return plain
+    return schema_of(Certificate)

@@ -6,6 +6,7 @@ a row.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -31,6 +32,17 @@ ROLES: Final[tuple[Role, ...]] = ("text", "title", "id", "label", "tenant", "cat
 
 class Frozen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A value read from a file or written to one: unknown fields are errors, and nothing changes later."""
+
+
+def schema_of(*types: type[Frozen]) -> dict[str, object]:
+    """Return the JSON Schema (2020-12) of a value, or of one of several, with what its types say of themselves."""
+    forms, definitions = msgspec.json.schema_components(types, ref_template="#/$defs/{name}")
+    for definition in definitions.values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
+        definition["description"] = inspect.cleandoc(definition.get("description", ""))
+    form = forms[0] if len(forms) == 1 else {"anyOf": list(forms)}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **form, "$defs": definitions}
+    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))  # defaults too as JSON has them
+    return plain
 
 
 class Group(Frozen, frozen=True, kw_only=True):

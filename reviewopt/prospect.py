@@ -5,17 +5,15 @@ Nothing is planned here: the plans are those of `process --dry-run`, unchanged. 
 
 from __future__ import annotations
 
-import inspect
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Final, Literal
 
-import msgspec
 import polars as pl
 
-from reviewopt.data import Frozen
+from reviewopt.data import Frozen, schema_of
 from reviewopt.hosting import sources, weigh
 from reviewopt.hosting.facts import Facts
 from reviewopt.hosting.figures import Api, Hosting, SourceLine, Urgency, Workload
@@ -247,9 +245,4 @@ def _sources(
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of what `plan --json` prints; `configs/prospect.schema.json` is its committed form."""
-    schema = msgspec.json.schema(Prospect)
-    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
-        definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))
-    return plain
+    return schema_of(Prospect)

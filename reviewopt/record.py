@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Final, Literal
-
-import msgspec
 
 from reviewopt.accuracy import Accuracy
 from reviewopt.certificate import Certificate
 from reviewopt.config import Setting
-from reviewopt.data import Alert, Frozen, GroupCounts, Traffic
+from reviewopt.data import Alert, Frozen, GroupCounts, Traffic, schema_of
 from reviewopt.hardware import GpuUse
 
 SCHEMA_VERSION: Final = 5
@@ -336,9 +333,4 @@ class Run(Frozen, frozen=True, kw_only=True):
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of run.json; `configs/run.schema.json` is its committed form."""
-    schema = msgspec.json.schema(Run)
-    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
-        definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))  # defaults too as JSON has them
-    return plain
+    return schema_of(Run)

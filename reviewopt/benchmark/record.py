@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Final, Literal
 
-import msgspec
-
 from reviewopt.accuracy import Estimate
-from reviewopt.data import Frozen
+from reviewopt.data import Frozen, schema_of
 from reviewopt.paired import Paired
 from reviewopt.record import UsdRange
 
@@ -189,9 +186,4 @@ class Benchmark(Frozen, frozen=True, kw_only=True):
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of the comparison; `configs/benchmark.schema.json` is its committed form."""
-    schema = msgspec.json.schema(Benchmark)
-    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
-        definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))
-    return plain
+    return schema_of(Benchmark)

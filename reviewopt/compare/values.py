@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Final, Literal
 
 import msgspec
 
-from reviewopt.data import Frozen
+from reviewopt.data import Frozen, schema_of
 from reviewopt.paired import Paired
 
 SCHEMA_VERSION: Final = 1
@@ -150,9 +149,4 @@ def to_json(made: Comparison) -> str:
 
 def json_schema() -> dict[str, object]:
     """Return the JSON Schema of a comparison; `configs/comparison.schema.json` is its committed form."""
-    schema = msgspec.json.schema(Comparison)
-    for definition in schema["$defs"].values():  # Python 3.13 strips the indentation of docstrings, earlier ones do not
-        definition["description"] = inspect.cleandoc(definition.get("description", ""))
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
-    plain: dict[str, object] = msgspec.json.decode(msgspec.json.encode(whole))
-    return plain
+    return schema_of(Comparison)
