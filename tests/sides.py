@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +18,7 @@ from reviewopt.benchmark.volume import Flat
 from reviewopt.paired import of_counts
 from reviewopt.pricelist import ServicePrice, Tier
 
+TODAY = date(2026, 11, 22)
 SIZES = services.Sizes.of([430] * 10_000)
 REVIEWS = Reviews(
     names=("shop/|reviews|.csv",), n_rows=10_400, n_reviews=10_000, mean_characters=430.0, fingerprint="0" * 64
@@ -42,7 +44,7 @@ def service(
 def billed(name: str = "aws", monthly: int = 50_000) -> Billed:
     """A cloud service of the packaged price list, on 10,000 reviews of 430 characters."""
     listed = services.find(name, pricelist.read().services)
-    return of_service(Spec(name=name, form="service", service=listed), listed, SIZES, monthly)
+    return of_service(Spec(name=name, form="service", service=listed), listed, SIZES, monthly, today=TODAY)
 
 
 def asked(rival: Billed, own: Measured, *, only_ours: int, only_theirs: int, n_mixed: int = 0, n: int = 500) -> Billed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -12,9 +13,9 @@ import pytest
 from fakes import process
 from hypothesis import given
 from hypothesis import strategies as st
-from sides import SIZES, billed, service
+from sides import SIZES, TODAY, billed, service
 
-from reviewopt import benchmark
+from reviewopt import benchmark, pricelist
 from reviewopt.benchmark.live import live
 from reviewopt.benchmark.rivals import of_model, of_service, per_1000, with_live
 from reviewopt.benchmark.spec import Spec
@@ -49,14 +50,14 @@ def test_ten_thousand_reviews_of_430_characters_are_billed_as_the_lists_say(
 @given(st.lists(st.integers(0, 1_500), min_size=1, max_size=30), st.integers(1, 3))
 def test_each_document_is_rounded_up_by_itself(lengths: list[int], least: int) -> None:
     offered = service(minimum_units=least)
-    rival = of_service(CLOUD, offered, Sizes.of(np.array(lengths)), monthly=len(lengths)).rival
+    rival = of_service(CLOUD, offered, Sizes.of(np.array(lengths)), monthly=len(lengths), today=TODAY).rival
     assert rival.n_units == sum(max(least, -(-n // 100)) for n in lengths)
     assert Decimal(rival.monthly.usd) == Decimal(rival.usd)
     assert ("at least" in rival.billing) == (least > 1)
 
 
 def test_without_a_free_tier_nothing_is_said_to_be_free() -> None:
-    rival = of_service(CLOUD, service(free_kind="none"), SIZES, monthly=10).rival
+    rival = of_service(CLOUD, service(free_kind="none"), SIZES, monthly=10, today=TODAY).rival
     assert (rival.after_free_usd, rival.monthly.after_free_usd, rival.free) == (None, None, "")
 
 
@@ -146,3 +147,13 @@ def test_the_accuracy_of_a_rival_is_that_of_the_sample_and_its_bill_stays(run: R
 def test_the_schema_demands_every_key() -> None:
     for definition in benchmark.json_schema()["$defs"].values():  # type: ignore[attr-defined]
         assert set(definition["required"]) == set(definition["properties"])
+
+
+def test_a_price_that_is_too_old_says_so() -> None:
+    of_aws = pricelist.read().services[0]
+    spec = Spec(name="aws", form="service", service=of_aws)
+    told = {
+        days: of_service(spec, of_aws, SIZES, 1, today=of_aws.as_of + timedelta(days=days)).rival.remark
+        for days in (180, 181)
+    }
+    assert told == {180: "", 181: "its price is 181 days old: look it up"}

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from msgspec import structs
 
-from reviewopt import services
+from reviewopt import pricelist, services
 from reviewopt.benchmark.record import POLICIES, Live, Monthly, Rival
 from reviewopt.benchmark.spec import Spec
 from reviewopt.benchmark.volume import Curve, Flat, Tiered, money
@@ -28,8 +29,10 @@ class Billed:
     curve: Curve
 
 
-def of_service(spec: Spec, service: ServicePrice, sizes: Sizes, monthly: int) -> Billed:
+def of_service(spec: Spec, service: ServicePrice, sizes: Sizes, monthly: int, *, today: date) -> Billed:
     """Price a cloud service on documents of these sizes, and on a month of `monthly` reviews like these.
+
+    A price that is too old on the day `today` says so.
 
     Raises:
         UsageError: the service does not bill characters.
@@ -57,10 +60,15 @@ def of_service(spec: Spec, service: ServicePrice, sizes: Sizes, monthly: int) ->
         source=service.source,
         as_of=f"{service.as_of}",
         unverified=service.unverified,
-        remark="; ".join(filter(None, [service.legacy, _too_long(service, sizes)])),
+        remark="; ".join(filter(None, [service.legacy, _too_long(service, sizes), _too_old(service, today)])),
         live=None,
     )
     return Billed(rival=rival, curve=curve)
+
+
+def _too_old(service: ServicePrice, today: date) -> str:
+    age = pricelist.age_days(service.as_of, today)
+    return f"its price is {age} days old: look it up" if age > pricelist.MOST_AGE_DAYS else ""
 
 
 def _too_long(service: ServicePrice, sizes: Sizes) -> str:

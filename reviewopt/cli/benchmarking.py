@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -132,7 +133,7 @@ def _measured(table: Table, called: tuple[str, ...], choices: Choices) -> tuple[
 def _billed(spec: Spec, sizes: Sizes, monthly: int, choices: Choices, flags: Mapping[str, Any], task: Task) -> Billed:
     """Price one rival; a model is planned as `process --dry-run` does, without what was ever answered before."""
     if spec.service is not None:
-        return benchmark.of_service(spec, spec.service, sizes, monthly)
+        return benchmark.of_service(spec, spec.service, sizes, monthly, today=datetime.now(UTC).date())
     naive = processing.NAIVE if is_naive(spec) else {}
     settings = asked_alone(spec, choices, flags, {**naive, "cache.archive.enabled": False})
     told = as_process(choices, is_naive=is_naive(spec), is_of_rival=True)
