@@ -35,7 +35,7 @@ def test_a_plan_in_a_terminal(width: int) -> None:
     assert "…" not in text, "nothing is cut"
 
 
-@pytest.mark.parametrize("width", [60, 80])
+@pytest.mark.parametrize("width", [60, 80, 100, 104, 110])
 def test_nothing_is_cut_and_no_figure_broken_where_it_is_narrow(width: int) -> None:
     huge = plan_of(n_asked=12_345_678, n_requests=12_345_678, usd="1234.5")
     for given in ([packs_of("cheap", huge)], variants_of()):

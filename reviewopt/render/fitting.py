@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Final
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from reviewopt.render.parts import plain, usd
 
-# A terminal that is narrower has its tables drawn closer together, and breaks their cells.
-_WIDE: Final = 100
-# One that is narrower still has fewer columns, so that no figure is broken.
+# Wider than any table, to measure how wide one is.
+_UNBOUND: Final = 10_000
+# A terminal that is narrower has fewer columns, so that no figure is broken.
 _NARROW: Final = 72
 _TIGHT: Final = (0, 1, 0, 0)
 
@@ -24,8 +25,9 @@ def is_narrow(console: Console) -> bool:
 
 
 def tight(console: Console, shown: Table) -> Table:
-    """Draw a table closer together where the terminal is narrow, and let cells break there: nothing is ever cut."""
-    if console.width < _WIDE:
+    """Draw a table closer together where it is wider than the terminal, and let cells break: nothing is ever cut."""
+    unbound = console.options.update(width=_UNBOUND)
+    if Measurement.get(console, unbound, shown).maximum > console.width:
         shown.padding = _TIGHT
         for column in shown.columns:
             column.no_wrap, column.overflow = False, "fold"
