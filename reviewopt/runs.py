@@ -65,6 +65,12 @@ class Home:
         """Return the runs of this home, oldest first."""
         return [path.parent.name for path in self.records() if path.parent.parent.name == RUNS]
 
+    def _without_record(self) -> str | None:
+        """Return the latest run that recorded nothing, neither a run nor what a certified table left unanswered."""
+        folders = (path for path in self.path.glob(f"{RUNS}/*") if _RUN_ID.fullmatch(path.name))
+        kept = ("run.json", FAILURES)
+        return max((one.name for one in folders if not any((one / name).exists() for name in kept)), default=None)
+
     def records(self) -> list[Path]:
         """Return every record of this home, those of rivals too, oldest first."""
         every = (path for place in (RUNS, RIVALS) for path in self.path.glob(f"{place}/*/run.json"))
@@ -78,6 +84,11 @@ class Home:
         """
         if name is None:
             ids = self.run_ids()
+            if (last := self._without_record()) is not None and last > max(ids, default=""):
+                raise InputError(
+                    f"the latest run {last} has no record: it ended before it began, or only begins; name a run, the "
+                    f"last with a record is {max(ids, default='none')}"
+                )
             if not ids:
                 raise InputError(f"there is no run in {self.path}; make one: reviewopt process TABLE")
             return self.path / RUNS / ids[-1] / "run.json"

@@ -64,7 +64,8 @@ def packaged_vocabulary() -> bytes:
 def _unpack(target: Path) -> None:
     vocabulary = packaged_vocabulary()
     try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (target.parent.parent, target.parent):  # the mode is that of the last one alone
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, delete=False) as partial:
             partial.write(vocabulary)
         Path(partial.name).replace(target)

@@ -152,7 +152,7 @@ def test_a_sample_without_labels_leaves_the_accuracy_unknown() -> None:
     live = msgspec.structs.replace(rival.rival.live, paired={"reviewopt": unlabelled})
     made = compared(own, Billed(rival=msgspec.structs.replace(rival.rival, live=live), curve=rival.curve))
     assert made.verdicts[0].accuracy == "not known"
-    assert "nobody wins, as the sample has no labels" in made.summary[-1]
+    assert "nobody wins, as no review that both answered has a label (--label-column)" in made.summary[-1]
 
 
 def test_a_bill_of_many_small_parts_names_the_largest() -> None:
@@ -165,3 +165,21 @@ def test_equal_costs_are_told_beside_a_known_accuracy() -> None:
     own = measured("5")
     made = compared(own, asked(billed("aws"), own, only_ours=60, only_theirs=20))
     assert "; the cost is the same" in made.summary[-1]
+
+
+def test_a_run_that_holds_the_truth_itself_is_not_tested_against_it() -> None:
+    own = measured("0.05", proven=PROVEN, labels_of_people=2_400)
+    verdict = compared(own, asked(billed("aws"), own, only_ours=60, only_theirs=2)).verdicts[0]
+    assert (verdict.cost, verdict.accuracy) == ("cheaper", "not known")
+    assert verdict.why == "labels of ours are the truth itself, and no test of it"
+
+
+def test_a_rival_that_answered_nothing_is_told_so() -> None:
+    own = measured()
+    rival = asked(billed("aws"), own, only_ours=60, only_theirs=20).rival
+    assert rival.live is not None
+    live = msgspec.structs.replace(rival.live, n_answered=0)
+    verdict = compared(
+        own, Billed(rival=msgspec.structs.replace(rival, live=live), curve=billed("aws").curve)
+    ).verdicts[0]
+    assert (verdict.accuracy, verdict.why) == ("not known", "it answered none of the sample")

@@ -293,3 +293,32 @@ def test_the_workflow_of_the_readme_runs(inside: Command, tmp_path: Path) -> Non
     )
     inside(*commands[2])
     assert ET.parse(tmp_path / "report.xml").getroot().get("failures") == "1"  # noqa: S314 - our own
+
+
+def test_a_run_that_recorded_nothing_is_not_passed_over_for_the_one_before(inside: Command, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\ngood\nbad\n")
+    assert inside("process", "in.csv", "-q").returncode == 0
+    [before] = (tmp_path / ".reviewopt" / "runs").iterdir()
+    failed = inside("process", "in.csv", "--model", "openai:gpt-4o", "--yes", "--force", "-q", OPENAI_API_KEY="")
+    assert failed.returncode == 3
+    done = inside("report", "--max-failures", "1%")
+    assert done.returncode == 2
+    assert f"the last with a record is {before.name}" in done.stderr
+    assert inside("report", before.name, "--max-failures", "1%").returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["--min-accuracy", "--max-cost", "--max-failures", "--max-regression"])
+def test_an_empty_limit_is_an_unset_variable_and_no_limit_that_is_met(inside: Command, flag: str) -> None:
+    done = inside("report", flag, "")
+    assert done.returncode == 2
+    assert f"{flag} is empty" in done.stderr
+
+
+def test_a_copy_of_the_run_itself_is_no_baseline(inside: Command, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("text\ngood\nbad\n")
+    assert inside("process", "in.csv", "-q").returncode == 0
+    [record] = (tmp_path / ".reviewopt" / "runs").glob("*/run.json")
+    (tmp_path / "base.json").write_bytes(record.read_bytes())
+    done = inside("report", "--baseline", "base.json", "--max-regression", "5%")
+    assert done.returncode == 2
+    assert "is the run itself" in done.stderr

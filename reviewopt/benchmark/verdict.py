@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
 from reviewopt.benchmark.own import Measured
-from reviewopt.benchmark.record import POLICIES, Outcome, Own, Rival, Saving, Verdict
+from reviewopt.benchmark.record import POLICIES, Live, Outcome, Own, Rival, Saving, Verdict
 from reviewopt.benchmark.rivals import Billed
 from reviewopt.benchmark.volume import turns_at
 from reviewopt.paired import Paired
@@ -114,16 +115,27 @@ def _accuracy(own: Own, rival: Rival) -> tuple[Outcome, str]:
     if rival.live is None:
         return "not known", "their accuracy is not measured (--live asks them about a sample)"
     paired = [rival.live.paired[own.name][policy] for policy in POLICIES]
-    if any(one.p_value is None for one in paired):
-        return "not known", "the sample has no labels (--label-column)"
-    n_least = min(one.n_labelled for one in paired)
-    if n_least < LEAST_PAIRS:
-        return "not known", f"{n_least} labelled reviews that both answered are too few ({LEAST_PAIRS} at least)"
+    if (obstacle := _untestable(own, rival.live, paired)) is not None:
+        return "not known", obstacle
     p_values = " or ".join(dict.fromkeys(f"{one.p_value:.2g}" for one in paired))
     outcomes = {_by_test(one) for one in paired}
     if len(outcomes) == 1:
         return outcomes.pop(), f"p = {p_values}, exact McNemar"
     return "no difference shown", f"p = {p_values}, by what mixed counts as"
+
+
+def _untestable(own: Own, live: Live, paired: Sequence[Paired]) -> str | None:
+    """Say why no test of the accuracies can be made, None where one can."""
+    if own.proven is not None and own.labels_of_people:
+        return "labels of ours are the truth itself, and no test of it"
+    if not live.n_answered:
+        return "it answered none of the sample"
+    n_least = min(one.n_labelled for one in paired)
+    if not n_least or any(one.p_value is None for one in paired):
+        return "no review that both answered has a label (--label-column)"
+    if n_least < LEAST_PAIRS:
+        return f"{n_least} labelled reviews that both answered are too few ({LEAST_PAIRS} at least)"
+    return None
 
 
 def _by_test(paired: Paired) -> Outcome:

@@ -16,7 +16,7 @@ from reviewopt.cli.output import HomeOption, JsonOption, console
 from reviewopt.cli.reporting import check_output, write_report
 from reviewopt.errors import GateError, InputError, UsageError
 from reviewopt.report import Report
-from reviewopt.report.limits import limits
+from reviewopt.report.limits import FLAGS, limits
 
 _SUMMARY: Final = "GITHUB_STEP_SUMMARY"
 
@@ -99,6 +99,10 @@ def command(
         "gates.max_p95_latency_s": max_p95_latency,
         "gates.max_regression": max_regression,
     }
+    for name, value in flags.items():
+        if value is not None and not value.strip():
+            flag = FLAGS[name.removeprefix("gates.")]
+            raise UsageError(f"{flag} is empty, as an unset variable is: leave it out where there is no limit")
     merged, settings = config.load(flags, file=config_file)
     held = limits(merged.gates, settings)
     place = runs.home_folder(home)

@@ -168,8 +168,10 @@ def _rival_line(rival: Rival) -> str:
     remark = f"; {rival.remark}" if rival.remark else ""
     if rival.live is not None:
         simulated = " (simulated: no real one answered)" if rival.live.is_simulated else ""
-        n, took = f"{rival.live.n_sampled:,}", _time(rival.live.seconds)
-        remark += f"; asked about {n} reviews in {took} for {usd(rival.live.spent_usd)}{simulated}"
+        n, took = f"{rival.live.n_sampled:,} reviews", _time(rival.live.seconds)
+        if rival.live.n_answered < rival.live.n_sampled:
+            n += f", of which {rival.live.n_answered:,} have an answer,"
+        remark += f"; asked about {n} in {took} for {usd(rival.live.spent_usd)}{simulated}"
     return (
         f"{rival.name}: {rival.what}: {units}{rival.billing}{between}{free}{limit}{doubt}{remark} "
         f"({rival.source}{of_day})"

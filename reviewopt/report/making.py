@@ -14,7 +14,7 @@ import msgspec
 
 from reviewopt import budget, runs
 from reviewopt.budget import RunRequests
-from reviewopt.errors import InputError
+from reviewopt.errors import InputError, UsageError
 from reviewopt.record import Run
 from reviewopt.report.baseline import compare
 from reviewopt.report.gates import Limits, held
@@ -36,8 +36,12 @@ def make(record: Path, *, baseline: Path | None = None, limits: Limits | None = 
 
     Raises:
         InputError: a record is damaged.
+        UsageError: the baseline is the run itself, or a copy of it.
     """
-    return of_read(read(record), baseline=None if baseline is None else read(baseline), limits=limits)
+    found, before = read(record), None if baseline is None else read(baseline)
+    if before is not None and before.run.run_id == found.run.run_id:
+        raise UsageError(f"--baseline {baseline} is the run itself ({found.run.run_id}): name an earlier one")
+    return of_read(found, baseline=before, limits=limits)
 
 
 def of_run(run: Run, home: Path | None = None) -> Report:
